@@ -1,0 +1,2 @@
+"""What is shown: metrics, health and the list of running jobs.
+"""
