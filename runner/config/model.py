@@ -1,0 +1,136 @@
+"""config.toml: the global keys and one `[[runners]]` entry for each runner."""
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from runner.config.base import Table
+from runner.config.cache import CacheConfig
+from runner.config.kubernetes import KubernetesConfig
+from runner.config.values import (
+    Flag,
+    GoDuration,
+    Number,
+    Seconds,
+    Secret,
+    SecretText,
+    Texts,
+    TextTable,
+    checked,
+    positive_or,
+)
+
+
+def api_root(url: str) -> str:
+    """The root of GitLab's API behind a `url`: without `/` at its end, and without the `/ci` of former times."""
+    return url.rstrip("/").removesuffix("/ci").rstrip("/")
+
+
+def _url_problem(url: str) -> str | None:
+    if not url:
+        return "Input should not be empty"
+    return None if re.match(r"https?://[^/]", url) else "Input should be a URL that begins with http:// or https://"
+
+
+def _token_problem(token: str) -> str | None:
+    return None if token else "Input should not be empty"
+
+
+_LABEL_KEY = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{2,64}")
+_LABEL_VALUE = re.compile(r"[a-zA-Z0-9._-]{1,256}")
+
+
+class CustomBuildDir(Table):
+    """`[runners.custom_build_dir]`."""
+
+    enabled: Flag = Field(True, description="let jobs choose their directory with `GIT_CLONE_PATH`")
+
+
+class ArtifactConfig(Table):
+    """`[runners.artifact]`."""
+
+    upload_timeout: GoDuration = Field(3600.0, description="limit on one upload of artifacts")
+    response_header_timeout: GoDuration = Field(600.0, description="limit on GitLab's answer to an upload")
+
+
+class SessionServerConfig(Table):
+    """`[session_server]`."""
+
+    listen_address: str = Field("", description="address to listen at for terminals; empty: none")
+    advertise_address: str = Field("", description="address that GitLab is told, without a scheme")
+    session_timeout: Seconds = Field(1800.0, description="seconds that an open terminal keeps a job's pod")
+
+
+class RunnerConfig(Table):
+    """`[[runners]]`: one runner as GitLab knows it."""
+
+    name: str = Field("", description="name in logs, metrics and the job log")
+    url: Annotated[str, AfterValidator(api_root), checked(_url_problem)] = Field(
+        description="GitLab's URL; `$VAR` is taken from the environment, a trailing `/ci` is dropped"
+    )
+    id: Number = Field(0, description="the runner's id at GitLab")
+    token: Annotated[SecretText, checked(_token_problem)] = Field(
+        description="authentication token; `$VAR` is taken from the environment"
+    )
+    token_obtained_at: datetime | None = Field(None, description="when the token was obtained")
+    token_expires_at: datetime | None = Field(None, description="when the token expires; unset or year 1: never")
+    tls_ca_file: str = Field("", alias="tls-ca-file", description="certificates to trust besides the system's")
+    tls_cert_file: str = Field("", alias="tls-cert-file", description="client certificate for GitLab")
+    tls_key_file: str = Field("", alias="tls-key-file", description="key of the client certificate")
+    limit: Number = Field(0, description="most jobs of this runner at once; 0: no limit")
+    output_limit: Annotated[Number, positive_or(4096)] = Field(4096, description="longest job log, in KiB")
+    request_concurrency: Annotated[Number, positive_or(1)] = Field(1, description="job requests at once")
+    strict_check_interval: Flag = Field(False, description="ask no sooner than `check_interval`, even after a job")
+    unhealthy_requests_limit: Annotated[Number, positive_or(3)] = Field(
+        3, description="refused requests in a row after which the runner is left alone for a while"
+    )
+    unhealthy_interval: Annotated[GoDuration, positive_or(3600.0)] = Field(
+        3600.0, description="how long a refused runner is left alone"
+    )
+    job_status_final_update_retry_limit: Annotated[Number, positive_or(10)] = Field(
+        10, description="tries to tell GitLab how a job ended"
+    )
+    executor: str = Field("", description="`kubernetes`; entries with another executor are left out")
+    shell: str = Field("bash", description="`bash`, `sh` or `pwsh`")
+    builds_dir: str = Field("/builds", description="directory in the containers under which projects lie")
+    cache_dir: str = Field("/cache", description="directory in the containers for caches without a store")
+    clone_url: str = Field("", description="replaces scheme and host of the URL that git clones from")
+    environment: Annotated[Texts, Secret()] = Field((), description="`KEY=value` entries; a job's own variables win")
+    proxy_exec: Flag = Field(False, description="run commands through the helper")
+    pre_get_sources_script: str = Field("", description="commands to run in the helper before git")
+    post_get_sources_script: str = Field("", description="commands to run in the helper after git")
+    pre_build_script: str = Field("", description="commands to run before the job's script")
+    post_build_script: str = Field("", description="commands to run after the job's script, before after_script")
+    prepare_timeout: GoDuration | None = Field(None, description="limit on getting the pod ready; unset: the job's")
+    get_sources_timeout: GoDuration | None = Field(None, description="limit on getting the sources; unset: the job's")
+    debug_trace_disabled: Flag = Field(False, description="forbid `CI_DEBUG_TRACE`, which can show secrets")
+    safe_directory_checkout: Flag | None = Field(None, description="mark the project's directory as safe for git")
+    clean_git_config: Flag | None = Field(None, description="remove git configuration and hooks that a job left")
+    step_runner_image: str = Field("", description="image of the step runner")
+    labels: TextTable = Field({}, description="labels of the runner at GitLab")
+    feature_flags: dict[str, Flag] = Field({}, description="feature flags; a job cannot change these")
+    custom_build_dir: CustomBuildDir = Field(CustomBuildDir(), description="directories of the job's choice")
+    artifact: ArtifactConfig = Field(ArtifactConfig(), description="limits on uploads")
+    cache: CacheConfig = Field(CacheConfig(), description="the distributed cache")
+    kubernetes: KubernetesConfig = Field(KubernetesConfig(), description="the executor")
+
+
+class Config(Table):
+    """config.toml."""
+
+    concurrent: Annotated[Number, Field(ge=1)] = Field(1, description="most jobs of this process at once")
+    check_interval: Annotated[Seconds, positive_or(3.0)] = Field(
+        3.0, description="seconds in which each runner asks for a job once"
+    )
+    log_level: str = Field("info", description="`debug`, `info`, `warn`, `error`, `fatal` or `panic`")
+    log_format: str = Field("runner", description="`runner`, `text` or `json`")
+    listen_address: str = Field("", description="address of metrics and status page, `[host]:port`; empty: none")
+    connection_max_age: GoDuration = Field(900.0, description="age after which connections to GitLab are renewed")
+    shutdown_timeout: Annotated[Seconds, positive_or(30.0)] = Field(
+        30.0, description="seconds that running jobs get to end when the process is told to stop"
+    )
+    labels: TextTable = Field({}, description="labels of all runners at GitLab")
+    session_server: SessionServerConfig = Field(SessionServerConfig(), description="interactive terminals")
+    runners: tuple[RunnerConfig, ...] = Field((), description="the runners")

@@ -1,0 +1,114 @@
+"""The types of values in config.toml.
+
+TOML has types and GitLab Runner holds a file to them, so these do not convert: `"5"` is no number, `1` is no
+boolean. What is converted is the unit: every duration becomes seconds.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictInt
+from pydantic_core import PydanticCustomError
+
+from runner.job.durations import parse_duration
+
+T = TypeVar("T")
+
+NANOSECONDS = 1e-9
+
+
+class Secret:
+    """Marks a field whose value must not be shown: not in errors, not in `repr`, not in the status page."""
+
+
+class Unit:
+    """Names a field's type in the reference, where the Python type alone would not tell it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _seconds(value: object) -> object:
+    """Accept numbers alone: a text such as `"3"` or `"3s"` is a wrong type where the original has an integer."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("seconds", "Input should be a number of seconds")
+    return value
+
+
+def _go_duration(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return parse_duration(value)
+        except ValueError:
+            value = None
+    # Go's decoder takes a bare integer as nanoseconds; a float is ours, for whoever builds the model in Python.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value * NANOSECONDS
+    if isinstance(value, float):
+        return value
+    raise PydanticCustomError("go_duration", "Input should be a duration such as 1h30m, 15m or 45s")
+
+
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+_PULL_POLICIES = ("always", "if-not-present", "never")
+
+
+def _pull_policy(value: str) -> str:
+    if value and value not in _PULL_POLICIES:
+        raise PydanticCustomError("pull_policy", "Input should be always, if-not-present or never")
+    return value
+
+
+_QUANTITY = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+
+
+def _quantity(value: str) -> str:
+    if value and not _QUANTITY.fullmatch(value):
+        raise PydanticCustomError("quantity", "Input should be a Kubernetes quantity such as 500m, 1.5 or 256Mi")
+    return value
+
+
+def positive_or(default: float) -> AfterValidator:
+    """Turn 0 and less into the default, as the original does for intervals and limits."""
+
+    def choose(value: T) -> T | float:
+        return value if value > 0 else default  # type: ignore[operator]  # only put on numbers
+
+    return AfterValidator(choose)
+
+
+def at_least(lowest: float) -> AfterValidator:
+    """Raise a value to the lowest one that works."""
+
+    def choose(value: T) -> T | float:
+        return value if value >= lowest else lowest  # type: ignore[operator]  # only put on numbers
+
+    return AfterValidator(choose)
+
+
+def checked(check: Callable[[str], str | None]) -> AfterValidator:
+    """Refuse a text for which the check returns a sentence."""
+
+    def validate(value: str) -> str:
+        if reason := check(value):
+            raise PydanticCustomError("checked", "{reason}", {"reason": reason})
+        return value
+
+    return AfterValidator(validate)
+
+
+Flag = StrictBool
+Number = StrictInt
+Seconds = Annotated[float, BeforeValidator(_seconds), Unit("seconds")]
+GoDuration = Annotated[float, BeforeValidator(_go_duration), Unit("duration")]
+Quantity = Annotated[str, AfterValidator(_quantity), Unit("quantity")]
+PullPolicy = Annotated[
+    tuple[Annotated[str, AfterValidator(_pull_policy)], ...], BeforeValidator(_one_or_many), Unit("string or list")
+]
+Texts = tuple[str, ...]
+TextTable = dict[str, str]
+SecretText = Annotated[str, Secret()]
