@@ -1,0 +1,364 @@
+"""The coordinator: GitLab as one runner sees it.
+
+Law: one method is one question to GitLab, and its answer is data. A request for a job and a patch of a log are sent
+once and never repeated here, whatever happens to them; what follows from an answer is decided above. No token is ever
+in a text made here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import anyio
+import httpx
+import orjson
+import structlog
+
+from runner.gitlab.backoff import RETRY_ATTEMPTS, Backoff, is_retriable, jittered, server_delay
+from runner.gitlab.errors import CoordinatorConfigurationError, CoordinatorError, CoordinatorProtocolError
+from runner.gitlab.features import ClientInfo
+from runner.gitlab.replies import (
+    JobAnswer,
+    JobIdentity,
+    JobReply,
+    classify_job_reply,
+    classify_patch_reply,
+    classify_update_reply,
+    describe,
+)
+from runner.gitlab.tls import TlsFiles
+from runner.gitlab.transport import ClientPool
+from runner.job.outcome import FailureReason
+from runner.trace.patching import CLIENT_FAILED, NETWORK_FAILED, PatchResult, UpdateResult
+
+log = structlog.get_logger()
+
+Observe = Callable[[str, str, int, float], None]
+"""Called after each request with method, route (`jobs/:id/trace`), status (negative: no answer) and seconds."""
+
+JOB_BYTES_MAX = 64 << 20
+"""The longest job payload that is read."""
+
+_REPLY_BYTES_MAX = 1 << 20
+_REDIRECTS_MAX = 10
+_FAREWELL_BODY_TIMEOUT = 10.0
+_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One request, ready to be sent, and what bounds it."""
+
+    method: str
+    path: str
+    route: str
+    headers: Mapping[str, str]
+    content: bytes
+    answer_timeout: float
+    reply_bytes: int = _REPLY_BYTES_MAX
+    on_answer: Callable[[], None] = lambda: None
+    """Called when the head of the answer is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class Coordinator:
+    """GitLab for one runner: its URL, its token, its cursor.
+
+    `pool` is shared by the runners of a process so that they share connections; without one the coordinator has its
+    own. `url` is the runner's, with or without `/ci` at its end. Every method may be cancelled at any time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        info: ClientInfo,
+        system_id: str = "",
+        tls: TlsFiles | None = None,
+        pool: ClientPool | None = None,
+        observe: Observe | None = None,
+        farewell_timeout: float = 1.0,
+    ) -> None:
+        parsed = httpx.URL(url.rstrip("/").removesuffix("/ci").rstrip("/"))
+        self._token = token
+        self._system_id = system_id
+        self._info = info
+        self._pool = pool or ClientPool()
+        self._owns_pool = pool is None
+        # Credentials in the URL would reach every error's text; GitLab reads tokens only.
+        self._base = str(parsed.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
+        self._client = self._pool.client(self._base, tls or TlsFiles())
+        self._observe = observe or (lambda method, route, status, seconds: None)
+        self._farewell_timeout = farewell_timeout
+        self._last_update = ""
+        self._backoff = Backoff()
+
+    @property
+    def url(self) -> str:
+        """The address of GitLab, without `/ci`, credentials and a slash at the end."""
+        return self._base
+
+    @property
+    def tls_ca(self) -> str:
+        """The PEM text that lets a job trust this GitLab (CI_SERVER_TLS_CA_FILE); empty over http."""
+        return self._client.tls.chain_pem() if self._client.tls else ""
+
+    async def request_job(self, *, long_poll: bool = True) -> JobReply:
+        """Ask for a job once. Never raises for what GitLab or the network does: the reply says it.
+
+        With `long_poll` GitLab may hold the question until there is a job (it does so when it sees our cursor);
+        without, it answers at once. `retry_after` is set whenever waiting is called for: GitLab's own word, or a wait
+        that doubles up to half a minute.
+
+        When it is cancelled while the question is on its way, it still listens for `farewell_timeout` seconds, and to
+        the end of an answer that has begun. A job that comes then is returned in spite of the cancellation, so the
+        caller must take it without another `await`; otherwise the cancellation takes its course. What remains: GitLab
+        may hand out the job just after we hung up, or its answer may be lost on the way. Such a job stays with us in
+        GitLab's eyes until its time-out, unless GitLab asks for an acknowledgement (`two_phase_job_commit`).
+        """
+        # The exchange runs in this task, under a shield that has no deadline until the cancellation comes; the child is
+        # there to notice it. So the job is in hand when the scope is left, and nothing is awaited between that and the
+        # return.
+        reply: JobReply | None = None
+        async with anyio.create_task_group() as group:
+            shield = anyio.CancelScope(shield=True)
+            farewell = _Farewell(shield, self._farewell_timeout)
+            group.start_soon(farewell.watch)
+            with shield:
+                reply = await self._ask(long_poll=long_poll, on_answer=farewell.answer_began)
+            group.cancel_scope.cancel()
+        if reply is None or reply.job is None:
+            await anyio.lowlevel.checkpoint()
+        # None is only possible when cancelled, and then the checkpoint has raised.
+        assert reply is not None
+        return reply
+
+    async def update_job(
+        self,
+        job: JobIdentity,
+        *,
+        state: str,
+        checksum: str = "",
+        size: int | None = None,
+        failure_reason: str = "",
+        exit_code: int = 0,
+        attempts: int = 1,
+    ) -> UpdateResult:
+        """Tell GitLab how the job is: `running` as acknowledgement and sign of life, `success` or `failed` as its end.
+
+        `checksum` and `size` are those of the log so far; the acknowledgement has none. Repeating an update does no
+        harm, so with `attempts` (at most RETRY_ATTEMPTS) it is repeated while GitLab is unavailable; the default leaves
+        that to the caller's machine. Network trouble is a result too: its status is NETWORK_FAILED.
+        """
+        output = {"checksum": checksum, "bytesize": size} if checksum else {}
+        body: dict[str, object] = {"info": self._info.as_json(), "token": job.token, "state": state, "output": output}
+        optional = {"failure_reason": failure_reason, "checksum": checksum, "exit_code": exit_code}
+        body.update({key: value for key, value in optional.items() if value})
+        call = _Call(
+            method="PUT",
+            path=f"jobs/{job.id}",
+            route="jobs/:id",
+            headers={"JOB-TOKEN": job.token, "Content-Type": _JSON},
+            content=orjson.dumps(body),
+            answer_timeout=self._pool.timeouts.update_timeout,
+        )
+        try:
+            answer = await self._repeated(call, min(attempts, RETRY_ATTEMPTS))
+        except CoordinatorError as error:
+            log.warning("job update failed", job=job.id, state=state, reason=str(error))
+            return UpdateResult(status=_failed_status(error), retry_after=error.retry_after)
+        if answer.status not in {200, 202}:
+            log.info("job update refused", job=job.id, state=state, reason=self._described(answer, job.token))
+        return classify_update_reply(answer.status, answer.headers, answer.body, now=time.time())
+
+    async def patch_trace(self, job: JobIdentity, *, start: int, data: bytes, debug: bool = False) -> PatchResult:
+        """Append `data` to the job's log in GitLab, which must have exactly `start` bytes of it.
+
+        Sent once: whether a lost patch was stored, GitLab's answer to the next one tells (416). An empty patch is not
+        sent and counts as taken. `debug` marks a log that only developers of the project may read. Network trouble is a
+        result too.
+        """
+        if not data:
+            return PatchResult(status=202, range_end=start)
+        call = _Call(
+            method="PATCH",
+            path=f"jobs/{job.id}/trace?debug_trace={'true' if debug else 'false'}",
+            route="jobs/:id/trace",
+            headers={
+                "JOB-TOKEN": job.token,
+                # Both ends are included, as GitLab has it.
+                "Content-Range": f"{start}-{start + len(data) - 1}",
+                "Content-Type": "text/plain",
+            },
+            content=data,
+            answer_timeout=self._pool.timeouts.update_timeout,
+        )
+        try:
+            answer = await self._exchange(call)
+        except CoordinatorError as error:
+            log.warning("log patch failed", job=job.id, reason=str(error))
+            return PatchResult(status=_failed_status(error), retry_after=error.retry_after)
+        if answer.status not in {202, 416}:
+            log.info("log patch refused", job=job.id, reason=self._described(answer, job.token))
+        return classify_patch_reply(answer.status, answer.headers, answer.body, now=time.time())
+
+    async def aclose(self) -> None:
+        """Close the connections, unless they belong to a pool that was handed in."""
+        if self._owns_pool:
+            await self._pool.aclose()
+
+    async def _ask(self, *, long_poll: bool, on_answer: Callable[[], None]) -> JobReply:
+        body: dict[str, object] = {"info": self._info.as_json(), "token": self._token}
+        if self._system_id:
+            body["system_id"] = self._system_id
+        if long_poll and self._last_update:
+            body["last_update"] = self._last_update
+        call = _Call(
+            method="POST",
+            path="jobs/request",
+            route="jobs/request",
+            headers={"RUNNER-TOKEN": self._token, "Content-Type": _JSON, "Accept": _JSON},
+            content=orjson.dumps(body),
+            answer_timeout=self._pool.timeouts.answer_timeout,
+            reply_bytes=JOB_BYTES_MAX,
+            on_answer=on_answer,
+        )
+        try:
+            answer = await self._exchange(call)
+        except CoordinatorError as error:
+            unusable = isinstance(error, CoordinatorConfigurationError)
+            return self._paced(
+                JobReply(answer=JobAnswer.UNUSABLE if unusable else JobAnswer.UNAVAILABLE, trouble=error)
+            )
+        body_text = answer.body if answer.status == 201 else self._scrubbed(answer.body, self._token)
+        reply = classify_job_reply(answer.status, answer.headers, body_text, now=time.time())
+        self._last_update = reply.last_update or self._last_update
+        if reply.unreadable is not None:
+            # Nobody else will ever speak for this job: without a word it would stay "running" until its time-out.
+            await self.update_job(
+                reply.unreadable,
+                state="failed",
+                failure_reason=FailureReason.RUNNER_SYSTEM_FAILURE,
+                attempts=RETRY_ATTEMPTS,
+            )
+        return self._paced(reply)
+
+    def _paced(self, reply: JobReply) -> JobReply:
+        """Set the wait of a reply that calls for one and has none of GitLab's."""
+        if reply.answer not in {JobAnswer.UNAVAILABLE, JobAnswer.THROTTLED, JobAnswer.GARBAGE}:
+            self._backoff.succeeded()
+            return reply
+        delay = self._backoff.failed(random.random())
+        return reply if reply.retry_after is not None else replace(reply, retry_after=delay)
+
+    async def _repeated(self, call: _Call, attempts: int) -> _Answer:
+        """Exchange; while GitLab is unavailable wait and repeat. Only for calls that may have their effect twice."""
+        for attempt in range(1, attempts + 1):
+            try:
+                answer = await self._exchange(call)
+            except CoordinatorError as error:
+                if attempt == attempts or isinstance(error, (CoordinatorConfigurationError, CoordinatorProtocolError)):
+                    raise
+                delay = None
+            else:
+                if attempt == attempts or not is_retriable(answer.status):
+                    return answer
+                delay = server_delay(answer.headers, time.time())
+            await anyio.sleep(jittered(attempt, random.random()) if delay is None else delay)
+        raise AssertionError("attempts is at least 1")
+
+    async def _exchange(self, call: _Call) -> _Answer:
+        """Send one request and read its answer. Raises CoordinatorError."""
+        started, status = time.monotonic(), NETWORK_FAILED
+        try:
+            async with self._client.use() as client:
+                with anyio.fail_after(self._pool.timeouts.request_timeout):
+                    answer = await self._sent(client, call)
+            status = answer.status
+        except CoordinatorError as error:
+            status = _failed_status(error)
+            raise
+        else:
+            return answer
+        finally:
+            self._observe(call.method, call.route, status, time.monotonic() - started)
+
+    async def _sent(self, client: httpx.AsyncClient, call: _Call) -> _Answer:
+        """Send, following redirects that stay on the host and keep the method."""
+        url = client.base_url.join(f"{client.base_url.path.rstrip('/')}/api/v4/{call.path}")
+        for _ in range(_REDIRECTS_MAX):
+            answer = await self._sent_once(client, call, url)
+            if answer.status not in {307, 308} or not answer.headers.get("Location"):
+                return answer
+            target = url.join(answer.headers["Location"])
+            if not _may_follow(url, target):
+                return answer
+            url = target
+        raise CoordinatorProtocolError(f"GitLab at {self._base} redirects in a circle: correct `url`.")
+
+    async def _sent_once(self, client: httpx.AsyncClient, call: _Call, url: httpx.URL) -> _Answer:
+        headers = {"User-Agent": self._info.user_agent, "X-Request-Id": uuid4().hex, **call.headers}
+        timeouts = self._pool.timeouts
+        timeout = httpx.Timeout(call.answer_timeout, connect=timeouts.connect_timeout)
+        async with client.stream(call.method, url, headers=headers, content=call.content, timeout=timeout) as response:
+            call.on_answer()
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > call.reply_bytes:
+                    raise CoordinatorProtocolError(
+                        f"GitLab answered {call.method} {call.route} with more than {call.reply_bytes} bytes.",
+                        status=response.status_code,
+                    )
+            return _Answer(response.status_code, response.headers, bytes(body))
+
+    def _described(self, answer: _Answer, token: str) -> str:
+        return describe(answer.status, answer.headers, self._scrubbed(answer.body, token))
+
+    def _scrubbed(self, body: bytes, token: str) -> bytes:
+        return body.replace(token.encode(), b"[MASKED]") if token else body
+
+
+class _Farewell:
+    """Gives a shielded exchange a deadline when the cancellation comes, and only then."""
+
+    def __init__(self, shield: anyio.CancelScope, timeout: float) -> None:
+        self._shield = shield
+        self._timeout = timeout
+        self._leaving = False
+
+    def answer_began(self) -> None:
+        """The head of an answer is there, and with it perhaps a job: its end is worth more patience."""
+        self._timeout = max(self._timeout, _FAREWELL_BODY_TIMEOUT)
+        if self._leaving:
+            self._shield.deadline = anyio.current_time() + self._timeout
+
+    async def watch(self) -> None:
+        """Wait to be cancelled; a task of its own, outside of the shield."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self._leaving = True
+            self._shield.deadline = anyio.current_time() + self._timeout
+
+
+def _failed_status(error: CoordinatorError) -> int:
+    return CLIENT_FAILED if isinstance(error, CoordinatorConfigurationError) else NETWORK_FAILED
+
+
+def _may_follow(url: httpx.URL, target: httpx.URL) -> bool:
+    """Tell whether our tokens may go to `target`: the same server, or the same host over https."""
+    if (url.scheme, url.host, url.port) == (target.scheme, target.host, target.port):
+        return True
+    return url.host == target.host and target.scheme == "https" and url.scheme == "http" and target.port is None
