@@ -6,7 +6,7 @@ cannot do it says with a `JobError`; what it saw of a stage it says with `Eviden
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from runner.job.payload import Job
     from runner.job.variables import Variables
     from runner.job.verdict import Evidence
-    from runner.shell.scripts import Script
+    from runner.shell.context import Script
+    from runner.shell.directories import Directories
     from runner.trace.journal import Entry, ExitEntry, LostEntry, NoteEntry
 
 
@@ -29,9 +30,8 @@ class JobRequest:
     job: Job
     runner: RunnerConfig
     variables: Variables
-    feature_flags: dict[str, bool]
-    builds_dir: str
-    project_dir: str
+    feature_flags: Mapping[str, bool]
+    directories: Directories
     system_id: str
     concurrent_project_id: int = 0
 
@@ -84,6 +84,10 @@ class Environment(Protocol):
 
 class Executor(Protocol):
     """A kind of place to run jobs in, one for each `[[runners]]` entry."""
+
+    @property
+    def shares_builds_dir(self) -> bool:
+        """Whether jobs that run at the same time see each other's builds directory, so that each needs a path of its own there."""
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Hold connections and shared watches until cancelled."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import structlog
 
-from runner.gitlab.errors import CoordinatorError
+from runner.gitlab.replies import JobAnswer
 from runner.manager.capacity import Ask, Capacity
 
 if TYPE_CHECKING:
+    from runner.gitlab.replies import JobReply
     from runner.job.payload import Job
 
 log = structlog.get_logger()
@@ -24,8 +25,8 @@ log = structlog.get_logger()
 class Desk(Protocol):
     """Where one runner asks for its jobs."""
 
-    async def request_job(self, *, long_poll: bool) -> tuple[Job | None, float | None]:
-        """Give a job, or nothing and perhaps the seconds to wait before the next question. Raises CoordinatorError."""
+    async def request_job(self, *, long_poll: bool) -> JobReply:
+        """Ask once. Never raises for what GitLab or the network does; when cancelled it may still return a job."""
 
 
 class Scheduler:
@@ -71,16 +72,20 @@ class Scheduler:
 
     async def _ask(self, ask: Ask, jobs: anyio.abc.TaskGroup) -> None:
         """One question. Its slot goes to the job that comes, or back."""
-        job, retry_after = None, None
+        reply: JobReply | None = None
         try:
-            job, retry_after = await self._desks[ask.runner].request_job(long_poll=ask.long_poll)
-        except CoordinatorError as trouble:
-            log.warning("asking for a job failed", runner=str(ask.runner), reason=str(trouble))
+            reply = await self._desks[ask.runner].request_job(long_poll=ask.long_poll)
         finally:
-            self._capacity.answered(ask, anyio.current_time(), job=job is not None, retry_after=retry_after)
+            job = reply.job if reply else None
+            self._capacity.answered(
+                ask, anyio.current_time(), job=job is not None, retry_after=reply.retry_after if reply else None
+            )
             if job is not None:
                 jobs.start_soon(self._run_job, ask.runner, job, name=f"job {job.id}")
             self._wake()
+        if reply.trouble:
+            level = log.error if reply.answer in (JobAnswer.FORBIDDEN, JobAnswer.GARBAGE) else log.warning
+            level("asking for a job failed", runner=str(ask.runner), reason=str(reply.trouble))
 
     async def _run_job(self, runner: Hashable, job: Job) -> None:
         try:

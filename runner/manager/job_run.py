@@ -1,0 +1,302 @@
+"""The life of one job, from GitLab's hand-over to GitLab's last word.
+
+    accept    tell GitLab that the job runs; a job that is already canceled is never started
+    prepare   make the place where it runs
+    stages    run what the plan says, one attempt after the other
+    end       send the rest of the log and the final state, while the place is removed beside it
+
+`abort` is the scope of prepare and stages: its deadline is the job's time-out, and GitLab's abort, a cancel before the scripts and this process's end cut it. Inside of it
+a cancel during the scripts, and their own time-outs, only stop the script, so that after_script and what follows still run. Nothing here knows what kind
+of place it is, nor when a byte is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from runner.executor.base import JobRequest
+from runner.job.feature_flags import changed_flags
+from runner.job.outcome import (
+    JobCanceledError,
+    JobError,
+    JobTimeoutError,
+    Outcome,
+    RunnerInterruptedError,
+    leaf_errors,
+    outcome_of,
+    supported_reason,
+    trailer,
+)
+from runner.job.stages import Stage, StageResult, StageRun, title
+from runner.job.variables import short_token
+from runner.job.verdict import Evidence, verdict
+from runner.shell.scripts import script_for
+from runner.trace.patching import Signal, answer_of, Answer
+
+if TYPE_CHECKING:
+    from runner.executor.base import Environment, Executor
+    from runner.manager.material import JobMaterial
+    from runner.manager.tracing import JobDesk, Trace
+
+log = structlog.get_logger()
+
+ACKNOWLEDGE_TIMEOUT = 10.0
+"""Seconds for telling GitLab that the job runs. Without an answer the job goes on: the log's first patch says the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Bounds of what happens after the job itself, in seconds."""
+
+    final_update_timeout: float = 3600.0
+    cleanup_timeout: float = 300.0
+
+
+class JobRun:
+    """One job. `run` is one task, always a child of a task group; `interrupt` and `hurry` may be called from beside it."""
+
+    def __init__(
+        self,
+        material: JobMaterial,
+        executor: Executor,
+        desk: JobDesk,
+        *,
+        open_trace: Callable[[Callable[[Signal], None]], Trace],
+        deadlines: Deadlines,
+    ) -> None:
+        self._material = material
+        self._job = material.job
+        self._executor = executor
+        self._desk = desk
+        self._trace = open_trace(self._on_signal)
+        self._deadlines = deadlines
+        self._abort = anyio.CancelScope()
+        self._cut_by: JobError | None = None
+        self._canceled = anyio.Event()
+        self._stop = anyio.Event()
+        self._stage = ""
+        self._results: list[StageResult] = []
+        self._environment: Environment | None = None
+        self._last_words = anyio.CancelScope(shield=True)
+        self._log = log.bind(job=self._job.id, project=self._job.job_info.project_id)
+
+    @property
+    def stage(self) -> str:
+        """What the job is doing now."""
+        return self._stage
+
+    async def run(self) -> Outcome:
+        """Live the job's life. Never raises for what the job does; cancelling it ends the job as interrupted."""
+        outcome = outcome_of(RunnerInterruptedError())
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._trace.send, name=f"trace {self._job.id}")
+                try:
+                    outcome = await self._execute(group)
+                finally:
+                    await self._end(outcome)
+                    group.cancel_scope.cancel()
+        finally:
+            self._trace.close()
+        return outcome
+
+    def interrupt(self, signal: str = "terminated") -> None:
+        """End the job now because this process has to go."""
+        self._cut(RunnerInterruptedError(signal))
+
+    def hurry(self, timeout: float) -> None:
+        """Give the last words at most this many more seconds."""
+        self._last_words.deadline = min(self._last_words.deadline, anyio.current_time() + timeout)
+
+    # The story ---------------------------------------------------------------------------------------------------
+
+    async def _execute(self, group: TaskGroup) -> Outcome:
+        """Accept, prepare, run the stages; say how it ended."""
+        self._abort.deadline = anyio.current_time() + self._job.timeout
+        try:
+            with self._abort:
+                await self._accept()
+                await self._prepare(group)
+                await self._run_stages()
+                return outcome_of(self._material.plan.error(self._results))
+        except Exception as error:  # noqa: BLE001 -- whatever happened, GitLab must hear how the job ended
+            self._tell_bugs(error)
+            return outcome_of(error)
+        late = JobTimeoutError.after(self._job.timeout)
+        return outcome_of(self._cut_by or late)
+
+    async def _accept(self) -> None:
+        """Tell GitLab that the job runs, and the log by whom."""
+        self._write_header()
+        with anyio.move_on_after(ACKNOWLEDGE_TIMEOUT):
+            reply = await self._desk.update_job(state="running")
+            if answer_of(reply) is Answer.ABORT or reply.job_status == "canceling":
+                raise JobCanceledError
+
+    async def _prepare(self, group: TaskGroup) -> None:
+        """Make the place where the job runs."""
+        self._stage = Stage.PREPARE_EXECUTOR
+        with self._trace.section(Stage.PREPARE_EXECUTOR, title(Stage.PREPARE_EXECUTOR)):
+            for warning in self._material.warnings:
+                self._trace.note("warning", warning)
+            self._environment = self._executor.environment(self._request(), self._trace)
+            await self._environment.prepare(group)
+
+    async def _run_stages(self) -> None:
+        """Run what the plan says until it says nothing more."""
+        plan = self._material.plan
+        script_deadline: float | None = None
+        while stage_run := plan.next_stage(self._results):
+            self._stage = stage_run.stage
+            if stage_run.retry:
+                self._trace.note("warning", "Retrying...")
+                await anyio.sleep(stage_run.delay)
+            if self._is_script(stage_run) and script_deadline is None:
+                script_deadline = self._deadline_after(self._material.settings.script_timeout)
+            deadline = script_deadline if self._is_script(stage_run) else None
+            if stage_run.stage == Stage.AFTER_SCRIPT:
+                deadline = self._deadline_after(self._material.settings.after_script_timeout)
+            self._results.append(await self._run_stage(stage_run, deadline))
+
+    async def _end(self, outcome: Outcome) -> None:
+        """Say the last words to GitLab while the place is removed; both shielded, both with a deadline.
+
+        They are children of a group: a second native cancel of the task that runs the job reaches only that task.
+        """
+        self._stage = "finish"
+        self._trace.detach()
+        self._trace.note(*trailer(outcome))
+        async with anyio.create_task_group() as last:
+            last.start_soon(self._finish, outcome)
+            last.start_soon(self._remove)
+
+    async def _finish(self, outcome: Outcome) -> None:
+        reason = "" if outcome.reason is None else supported_reason(outcome.reason, self._job.features.failure_reasons)
+        self._last_words.deadline = min(
+            self._last_words.deadline, anyio.current_time() + self._deadlines.final_update_timeout
+        )
+        delivered = False
+        with self._last_words:
+            delivered = await self._trace.finish(outcome, reason)
+        self._log.info("job finished", state=outcome.state, failure_reason=reason, exit_code=outcome.exit_code)
+        if not delivered:
+            self._log.error("GitLab did not take the final state of the job", state=outcome.state)
+
+    async def _remove(self) -> None:
+        if self._environment is None:
+            return
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._deadlines.cleanup_timeout) as scope:
+            await self._environment.remove()
+        if scope.cancelled_caught:
+            self._log.error("removing the job's objects took too long, some may be left")
+
+    # One stage ---------------------------------------------------------------------------------------------------
+
+    async def _run_stage(self, run: StageRun, deadline: float | None) -> StageResult:
+        """Run one attempt at a stage and say how it went. A stage without a script leaves no trace."""
+        after = run.stage == Stage.AFTER_SCRIPT or self._results_of(Stage.AFTER_SCRIPT)
+        status = self._material.plan.job_status(self._results) if after else "running"
+        script = script_for(run.stage, self._material.script_context(job_status=status))
+        if script is None:
+            return StageResult(run.stage)
+        assert self._environment is not None  # by the order of the story
+        self._stop = anyio.Event()
+        if self._canceled.is_set() and self._is_script(run):
+            return StageResult(run.stage, JobCanceledError())
+        async with anyio.create_task_group() as timers:
+            timers.start_soon(self._stop_at, deadline)
+            evidence = await self._environment.run(script, attempt=run.attempt, stop=self._stop)
+            timers.cancel_scope.cancel()
+        return self._judge(run, evidence, late=deadline is not None and self._stop.is_set())
+
+    def _judge(self, run: StageRun, evidence: Evidence, *, late: bool) -> StageResult:
+        """Turn what was seen into the stage's result, with the lines that the log owes its reader."""
+        result = verdict(evidence)
+        lost = evidence.pod is not None and result.outcome.state == "failed" and evidence.exit_code is None
+        if result.warning:
+            self._trace.note("warning", result.warning)
+        error = JobError.of(result.outcome)
+        if self._canceled.is_set() and self._is_script(run) and not lost:
+            self._trace.note("warning", "script canceled externally (UI, API)")
+            error = JobCanceledError()
+        elif late and not lost:
+            self._trace.note("warning", _OUT_OF_TIME.format(stage=run.stage))
+            error = JobTimeoutError("script timeout: context deadline exceeded")
+        if error and run.stage == Stage.AFTER_SCRIPT and self._material.settings.after_script_ignore_errors:
+            self._trace.note("warning", f"after_script failed, but job will continue unaffected: {error.message}")
+        return StageResult(run.stage, error, final=lost)
+
+    async def _stop_at(self, deadline: float | None) -> None:
+        if deadline is not None:
+            await anyio.sleep_until(deadline)
+            self._stop.set()
+
+    # Who ends a job ----------------------------------------------------------------------------------------------
+
+    def _on_signal(self, signal: Signal) -> None:
+        """GitLab's wish, heard with an answer to the trace."""
+        if signal is Signal.ABORT:
+            self._cut(JobCanceledError())
+            return
+        if self._canceled.is_set():
+            return
+        if self._stage.startswith("step_"):
+            self._canceled.set()
+            self._stop.set()
+        elif not any(result.stage.startswith("step_") for result in self._results):
+            self._cut(JobCanceledError())  # before the scripts a cancel ends everything, as GitLab Runner has it
+
+    def _cut(self, error: JobError) -> None:
+        self._cut_by = self._cut_by or error
+        self._abort.cancel()
+
+    # Small things ------------------------------------------------------------------------------------------------
+
+    def _write_header(self) -> None:
+        identity, runner = self._material.identity, self._material.runner
+        self._trace.note("plain", f"Running with {identity.name} {identity.version} ({identity.revision})")
+        on = f"  on {runner.name} {short_token(runner.token)}, system ID: {identity.system_id}"
+        self._trace.note("plain", on)
+        changed = changed_flags(self._material.flags)
+        if changed:
+            self._trace.note("plain", f"  feature flags: {changed}")
+
+    def _request(self) -> JobRequest:
+        material = self._material
+        return JobRequest(
+            job=self._job,
+            runner=material.runner,
+            variables=material.variables,
+            feature_flags=material.flags,
+            directories=material.directories,
+            system_id=material.identity.system_id,
+            concurrent_project_id=int(material.variables.get("CI_CONCURRENT_PROJECT_ID") or 0),
+        )
+
+    def _results_of(self, stage: str) -> bool:
+        return any(result.stage == stage for result in self._results)
+
+    @staticmethod
+    def _is_script(run: StageRun) -> bool:
+        return run.stage.startswith("step_")
+
+    @staticmethod
+    def _deadline_after(timeout: float | None) -> float | None:
+        return None if timeout is None else anyio.current_time() + timeout
+
+    def _tell_bugs(self, error: Exception) -> None:
+        for leaf in leaf_errors(error):
+            if not isinstance(leaf, JobError):
+                self._log.error("a fault of this program ended the job", exc_info=leaf)
+
+
+_OUT_OF_TIME = (
+    "{stage} could not run to completion because the timeout was exceeded. For more control over job and script timeouts see: "
+    "https://docs.gitlab.com/ci/runners/configure_runners/#set-script-and-after_script-timeouts"
+)

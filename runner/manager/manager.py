@@ -1,0 +1,178 @@
+"""The process: one task group over executors, the scheduler and every job.
+
+`RunnerManager` takes its parts, so that a test or an embedding program gives it others. `serve` is a plain coroutine; `drain` and `abort` end it, gently or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+from anyio.abc import TaskStatus
+
+from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, trailer
+from runner.job.variables import short_token
+from runner.manager.capacity import Capacity
+from runner.manager.desks import CoordinatorDesk
+from runner.manager.job_run import Deadlines, JobRun
+from runner.manager.material import Identity, JobMaterial
+from runner.manager.places import Places
+from runner.manager.scheduler import Scheduler
+from runner.manager.tracing import Trace
+from runner.trace.masking import Masker, token_prefixes
+from runner.trace.rendering import Renderer
+
+if TYPE_CHECKING:
+    from runner.config.model import Config, RunnerConfig
+    from runner.executor.base import Executor
+    from runner.gitlab.coordinator import Coordinator
+    from runner.job.payload import Job
+    from runner.trace.patching import Signal
+
+log = structlog.get_logger()
+
+
+class RunnerManager:
+    """All runners of one configuration. `serve` once."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        identity: Identity,
+        executor_for: Callable[[RunnerConfig], Executor],
+        coordinator_for: Callable[[RunnerConfig], Coordinator],
+        final_update_timeout: float = 3600.0,
+        max_jobs: int | None = None,
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._final_update_timeout = final_update_timeout
+        self._jobs_left = max_jobs
+        self._runners: dict[Hashable, RunnerConfig] = {}
+        self._executors: dict[Hashable, Executor] = {}
+        self._coordinators: dict[Hashable, Coordinator] = {}
+        self._running: dict[int, JobRun] = {}
+        self._places = Places()
+        self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
+        for number, runner in enumerate(config.runners):
+            key = f"{number} {runner.name} {short_token(runner.token)}"
+            self._runners[key] = runner
+            self._executors[key] = executor_for(runner)
+            self._coordinators[key] = coordinator_for(runner)
+            self._capacity.set_runner(
+                key,
+                limit=runner.limit,
+                request_concurrency=runner.request_concurrency,
+                strict=runner.strict_check_interval,
+            )
+        self._scheduler = Scheduler(self._capacity, self._coordinators, self._run_job)
+
+    @property
+    def running(self) -> int:
+        """Jobs that run now."""
+        return len(self._running)
+
+    async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Take and run jobs until drained, aborted or cancelled; everything of every job is gone when it returns."""
+        try:
+            async with anyio.create_task_group() as executors:
+                for executor in self._executors.values():
+                    await executors.start(executor.serve)
+                log.info("taking jobs", runners=len(self._runners), concurrent=self._config.concurrent)
+                task_status.started()
+                # The jobs stand in a group inside of the executors', so that they end before what they need does.
+                await self._scheduler.run()
+                executors.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 10):
+                for coordinator in self._coordinators.values():
+                    await coordinator.aclose()
+        log.info("all jobs have ended")
+
+    def drain(self) -> None:
+        """Take no more jobs; `serve` returns when the running ones have ended."""
+        log.info("taking no more jobs", running=self.running)
+        self._scheduler.drain()
+
+    def abort(self, signal: str = "terminated") -> None:
+        """Take no more jobs and end the running ones; they get `shutdown_timeout` to clean up and report."""
+        self._scheduler.drain()
+        for job_run in tuple(self._running.values()):
+            job_run.interrupt(signal)
+            job_run.hurry(self._config.shutdown_timeout)
+
+    async def _run_job(self, key: Hashable, job: Job) -> None:
+        """Run one job that the scheduler was given."""
+        if self._jobs_left is not None:
+            self._jobs_left -= 1
+            if self._jobs_left <= 0:
+                self._scheduler.drain()
+        runner, coordinator = self._runners[key], self._coordinators[key]
+        with (
+            self._places.place(key, job.job_info.project_id) as place,
+            structlog.contextvars.bound_contextvars(job=job.id, project=job.job_info.project_id, runner=runner.name),
+        ):
+            log.info("job received")
+            try:
+                material = JobMaterial.of(
+                    job,
+                    runner,
+                    identity=self._identity_for(coordinator),
+                    place=place,
+                    shared=self._executors[key].shares_builds_dir,
+                )
+            except JobError as error:
+                await self._refuse(coordinator, job, runner, outcome_of(error))
+                return
+            job_run = self._job_run(key, material)
+            self._running[job.id] = job_run
+            try:
+                await job_run.run()
+            finally:
+                del self._running[job.id]
+
+    def _job_run(self, key: Hashable, material: JobMaterial) -> JobRun:
+        desk = CoordinatorDesk(self._coordinators[key], material.job, debug_trace=material.settings.debug_trace)
+        return JobRun(
+            material,
+            self._executors[key],
+            desk,
+            open_trace=partial(self._open_trace, material, desk),
+            deadlines=Deadlines(
+                final_update_timeout=self._final_update_timeout,
+                cleanup_timeout=material.runner.kubernetes.cleanup_resources_timeout,
+            ),
+        )
+
+    def _open_trace(self, material: JobMaterial, desk: CoordinatorDesk, on_signal: Callable[[Signal], None]) -> Trace:
+        features = material.job.features
+        masker = Masker(
+            material.secrets,
+            token_prefixes(
+                features.token_mask_prefixes,
+                all_default=material.flags["FF_MASK_ALL_DEFAULT_TOKENS"],
+            ),
+        )
+        renderer = Renderer(masker, timestamps=material.flags["FF_TIMESTAMPS"], sections=features.trace_sections)
+        return Trace(desk, renderer, limit_bytes=material.runner.output_limit * 1024, on_signal=on_signal)
+
+    async def _refuse(self, coordinator: Coordinator, job: Job, runner: RunnerConfig, outcome: Outcome) -> None:
+        """End a job that asks for what cannot be, before anything is created."""
+        desk = CoordinatorDesk(coordinator, job)
+        renderer = Renderer(Masker((job.token.encode(),), ()), timestamps=True, sections=False)
+        trace = Trace(desk, renderer, limit_bytes=runner.output_limit * 1024, on_signal=lambda _: None)
+        try:
+            trace.note(*trailer(outcome))
+            reason = supported_reason(outcome.reason, job.features.failure_reasons)
+            with anyio.move_on_after(self._final_update_timeout):
+                await trace.finish(outcome, reason)
+        finally:
+            trace.close()
+
+    def _identity_for(self, coordinator: Coordinator) -> Identity:
+        return replace(self._identity, tls_ca=coordinator.tls_ca)

@@ -1,0 +1,62 @@
+"""The process's own settings: environment and flags, never config.toml.
+
+Names that the original reads keep their names (`CONFIG_FILE`, `LOG_LEVEL`, `LOG_FORMAT`); new ones begin with `RUNNER_`. Flags win over the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["runner", "text", "json"]
+OnSigterm = Literal["drain", "abort"]
+
+
+def default_config_path() -> Path:
+    """Where the original keeps config.toml: `/etc/gitlab-runner` for root, `~/.gitlab-runner` for others."""
+    folder = Path("/etc/gitlab-runner") if os.geteuid() == 0 else Path.home() / ".gitlab-runner"
+    return folder / "config.toml"
+
+
+class ProcessSettings(BaseSettings):
+    """What one process is told besides its configuration file."""
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    config: Path = Field(
+        default_factory=default_config_path,
+        validation_alias=AliasChoices("config", "CONFIG_FILE"),
+        description="The configuration file.",
+    )
+    log_level: LogLevel | None = Field(
+        default=None,
+        validation_alias=AliasChoices("log_level", "LOG_LEVEL"),
+        description="How much is logged; config.toml's `log_level` when not given.",
+    )
+    log_format: LogFormat | None = Field(
+        default=None,
+        validation_alias=AliasChoices("log_format", "LOG_FORMAT"),
+        description="How lines are written; config.toml's `log_format` when not given.",
+    )
+    on_sigterm: OnSigterm = Field(
+        default="abort",
+        validation_alias=AliasChoices("on_sigterm", "RUNNER_ON_SIGTERM"),
+        description="What the first SIGTERM does: let jobs end (`drain`, set in the image) or end them (`abort`, as the original does).",
+    )
+    final_update_timeout: float = Field(
+        default=3600.0,
+        validation_alias=AliasChoices("final_update_timeout", "RUNNER_FINAL_UPDATE_TIMEOUT"),
+        gt=0,
+        description="Seconds for which a job's rest of log and final state are offered to a GitLab that does not take them.",
+    )
+    max_jobs: int | None = Field(
+        default=None,
+        validation_alias=AliasChoices("max_jobs", "RUNNER_MAX_JOBS"),
+        gt=0,
+        description="Leave after this many jobs.",
+    )
