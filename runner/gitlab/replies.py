@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -48,7 +48,7 @@ class JobKey:
     """The identity of a job whose payload could not be read."""
 
     id: int
-    token: str
+    token: str = field(repr=False)
 
 
 class JobAnswer(StrEnum):
