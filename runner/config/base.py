@@ -5,11 +5,20 @@ one is `load.py`'s business.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from runner.config.values import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class FormerKey:
+    """Today's fields for a key of former times; `wins` when the old key was stronger than the new ones."""
+
+    fields: tuple[str, ...]
+    wins: bool = False
 
 
 class Table(BaseModel):
@@ -23,17 +32,16 @@ class Table(BaseModel):
         loc_by_alias=False,
         hide_input_in_errors=True,
         protected_namespaces=(),
-        ser_json_inf_nan="constants",
     )
 
     KNOWN_BUT_UNUSED: ClassVar[frozenset[str]] = frozenset()
-    """Keys that belong to other executors: accepted without a word."""
+    """Keys of other executors, in lower case: accepted without a word."""
 
     NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset()
-    """Keys that GitLab Runner knows and this version does not act on: accepted with a warning that says so."""
+    """Keys of GitLab Runner, in lower case, that this version does not act on: a warning says so."""
 
-    FORMER_KEYS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Names that keys had in former times, with the fields that hold their value today."""
+    FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = {}
+    """Names that keys had in former times: they still work, with a warning."""
 
     def __repr_args__(self) -> Any:
         """Leave out secrets; a configuration is printed when something goes wrong."""

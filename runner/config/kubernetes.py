@@ -5,11 +5,13 @@ that has no field yet stands in `NOT_ACTED_ON`, so that nobody believes it works
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from runner.config.base import Table
+from runner.config.base import FormerKey, Table
 from runner.config.values import (
     Flag,
     GoDuration,
@@ -222,5 +224,63 @@ class KubernetesConfig(Table):
         True, description="show the pod's conditions while it starts, and its warnings after a failure"
     )
 
-    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset()
-    FORMER_KEYS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    @field_validator("namespace")
+    @classmethod
+    def _namespace_or_default(cls, namespace: str) -> str:
+        return namespace or "default"
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> "KubernetesConfig":
+        if self.cert_file and not (self.key_file and self.ca_file):
+            raise PydanticCustomError("certificate", "cert_file needs key_file and ca_file beside it")
+        return self
+
+    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset(
+        {
+            "affinity",
+            "allowed_groups",
+            "allowed_images",
+            "allowed_pull_policies",
+            "allowed_services",
+            "allowed_users",
+            "autoscaler",
+            "bearer_token_overwrite_allowed",
+            "container_lifecycle",
+            "helper_image_autoset_arch_and_os",
+            "namespace_overwrite_allowed",
+            "namespace_per_job",
+            "node_selector_overwrite_allowed",
+            "node_tolerations_overwrite_allowed",
+            "pod_annotations_overwrite_allowed",
+            "pod_disruption_budget",
+            "pod_labels_overwrite_allowed",
+            "pod_spec",
+            "resource_availability_check_max_attempts",
+            "retry_limits",
+            "service_account_overwrite_allowed",
+            "suspend_pvc_size",
+            "suspend_pvc_storage_class",
+            "use_service_account_image_pull_secrets",
+            *(
+                f"{scope}{resource}_{kind}_overwrite_max_allowed"
+                for scope in ("", "service_", "helper_", "pod_")
+                for resource in ("cpu", "memory", "ephemeral_storage")
+                for kind in ("limit", "request")
+                if (scope, resource) != ("pod_", "ephemeral_storage")
+            ),
+        }
+    )
+    FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = MappingProxyType(
+        {
+            "allow_privileged": FormerKey(("privileged",)),
+            "cpus": FormerKey(("cpu_limit",)),
+            "memory": FormerKey(("memory_limit",)),
+            "service_cpus": FormerKey(("service_cpu_limit",)),
+            "service_memory": FormerKey(("service_memory_limit",)),
+            "helper_cpus": FormerKey(("helper_cpu_limit",)),
+            "helper_memory": FormerKey(("helper_memory_limit",)),
+            "terminationGracePeriodSeconds": FormerKey(
+                ("pod_termination_grace_period_seconds", "cleanup_grace_period_seconds"), wins=True
+            ),
+        }
+    )

@@ -1,21 +1,24 @@
 """config.toml: the global keys and one `[[runners]]` entry for each runner."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from runner.config.base import Table
+from runner.config.base import FormerKey, Table
 from runner.config.cache import CacheConfig
 from runner.config.kubernetes import KubernetesConfig
 from runner.config.values import (
+    Filled,
     Flag,
     GoDuration,
     Number,
     Seconds,
     Secret,
-    SecretText,
     Texts,
     TextTable,
     checked,
@@ -29,17 +32,34 @@ def api_root(url: str) -> str:
 
 
 def _url_problem(url: str) -> str | None:
-    if not url:
-        return "Input should not be empty"
     return None if re.match(r"https?://[^/]", url) else "Input should be a URL that begins with http:// or https://"
 
 
-def _token_problem(token: str) -> str | None:
-    return None if token else "Input should not be empty"
+def _address_problem(address: str) -> str | None:
+    return "Input should be host:port, without a scheme" if "://" in address else None
 
 
 _LABEL_KEY = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{2,64}")
 _LABEL_VALUE = re.compile(r"[a-zA-Z0-9._-]{1,256}")
+
+
+MOST_LABELS = 32
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    """Refuse labels that GitLab would refuse, by its own patterns."""
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key):
+            raise PydanticCustomError(
+                "label", "Label {key} should match {form}", {"key": key, "form": _LABEL_KEY.pattern}
+            )
+        if not _LABEL_VALUE.fullmatch(value):
+            form = {"key": key, "form": _LABEL_VALUE.pattern}
+            raise PydanticCustomError("label", "The value of label {key} should match {form}", form)
+    return labels
+
+
+Labels = Annotated[TextTable, AfterValidator(_labels)]
 
 
 class CustomBuildDir(Table):
@@ -59,7 +79,9 @@ class SessionServerConfig(Table):
     """`[session_server]`."""
 
     listen_address: str = Field("", description="address to listen at for terminals; empty: none")
-    advertise_address: str = Field("", description="address that GitLab is told, without a scheme")
+    advertise_address: Annotated[str, checked(_address_problem)] = Field(
+        "", description="address that GitLab is told, without a scheme"
+    )
     session_timeout: Seconds = Field(1800.0, description="seconds that an open terminal keeps a job's pod")
 
 
@@ -67,13 +89,11 @@ class RunnerConfig(Table):
     """`[[runners]]`: one runner as GitLab knows it."""
 
     name: str = Field("", description="name in logs, metrics and the job log")
-    url: Annotated[str, AfterValidator(api_root), checked(_url_problem)] = Field(
+    url: Annotated[Filled, AfterValidator(api_root), checked(_url_problem)] = Field(
         description="GitLab's URL; `$VAR` is taken from the environment, a trailing `/ci` is dropped"
     )
     id: Number = Field(0, description="the runner's id at GitLab")
-    token: Annotated[SecretText, checked(_token_problem)] = Field(
-        description="authentication token; `$VAR` is taken from the environment"
-    )
+    token: Annotated[Filled, Secret()] = Field(description="authentication token; `$VAR` is taken from the environment")
     token_obtained_at: datetime | None = Field(None, description="when the token was obtained")
     token_expires_at: datetime | None = Field(None, description="when the token expires; unset or year 1: never")
     tls_ca_file: str = Field("", alias="tls-ca-file", description="certificates to trust besides the system's")
@@ -109,12 +129,34 @@ class RunnerConfig(Table):
     safe_directory_checkout: Flag | None = Field(None, description="mark the project's directory as safe for git")
     clean_git_config: Flag | None = Field(None, description="remove git configuration and hooks that a job left")
     step_runner_image: str = Field("", description="image of the step runner")
-    labels: TextTable = Field({}, description="labels of the runner at GitLab")
+    labels: Labels = Field({}, description="labels of the runner at GitLab")
     feature_flags: dict[str, Flag] = Field({}, description="feature flags; a job cannot change these")
     custom_build_dir: CustomBuildDir = Field(CustomBuildDir(), description="directories of the job's choice")
     artifact: ArtifactConfig = Field(ArtifactConfig(), description="limits on uploads")
     cache: CacheConfig = Field(CacheConfig(), description="the distributed cache")
     kubernetes: KubernetesConfig = Field(KubernetesConfig(), description="the executor")
+
+    @field_validator("token_obtained_at", "token_expires_at")
+    @classmethod
+    def _year_one_is_none(cls, moment: datetime | None) -> datetime | None:
+        """Go writes the date that it has not as that of the year 1."""
+        return None if moment is None or moment.year == 1 else moment
+
+    KNOWN_BUT_UNUSED: ClassVar[frozenset[str]] = frozenset(
+        {
+            "autoscaler",
+            "custom",
+            "docker",
+            "instance",
+            "machine",
+            "parallels",
+            "ssh",
+            "slot_cgroup_template",
+            "use_slot_cgroups",
+            "virtualbox",
+        }
+    )
+    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"experimental", "monitoring", "referees"})
 
 
 class Config(Table):
@@ -131,6 +173,12 @@ class Config(Table):
     shutdown_timeout: Annotated[Seconds, positive_or(30.0)] = Field(
         30.0, description="seconds that running jobs get to end when the process is told to stop"
     )
-    labels: TextTable = Field({}, description="labels of all runners at GitLab")
+    labels: Labels = Field({}, description="labels of all runners at GitLab")
     session_server: SessionServerConfig = Field(SessionServerConfig(), description="interactive terminals")
     runners: tuple[RunnerConfig, ...] = Field((), description="the runners")
+
+    KNOWN_BUT_UNUSED: ClassVar[frozenset[str]] = frozenset({"machine", "user"})
+    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"experimental", "sentry_dsn"})
+    FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = MappingProxyType(
+        {"metrics_server": FormerKey(("listen_address",))}
+    )

@@ -90,6 +90,13 @@ def at_least(lowest: float) -> AfterValidator:
     return AfterValidator(choose)
 
 
+def not_empty(value: str) -> str:
+    """Refuse an empty text."""
+    if not value:
+        raise PydanticCustomError("empty", "Input should not be empty")
+    return value
+
+
 def checked(check: Callable[[str], str | None]) -> AfterValidator:
     """Refuse a text for which the check returns a sentence."""
 
@@ -112,3 +119,4 @@ PullPolicy = Annotated[
 Texts = tuple[str, ...]
 TextTable = dict[str, str]
 SecretText = Annotated[str, Secret()]
+Filled = Annotated[str, AfterValidator(not_empty)]

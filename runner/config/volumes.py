@@ -1,11 +1,9 @@
 """`[[runners.kubernetes.volumes.<type>]]`: volumes that every container of a job's pod mounts."""
 
-from typing import Annotated
-
 from pydantic import Field
 
 from runner.config.base import Table
-from runner.config.values import Flag, TextTable, checked
+from runner.config.values import Filled, Flag, TextTable
 
 
 class _Volume(Table):
@@ -60,20 +58,13 @@ class CsiVolume(_Volume):
     volume_attributes: TextTable = Field({}, description="attributes for the driver")
 
 
-def _empty(value: str) -> str | None:
-    return None if value else "Input should not be empty"
-
-
-_Filled = Annotated[str, checked(_empty)]
-
-
 class NfsVolume(_Volume):
     """A directory of an NFS server; every key but `sub_path` and `read_only` must be there."""
 
-    name: _Filled = Field(description="name of the volume")
-    mount_path: _Filled = Field(description="where the containers see it; job variables are expanded")
-    server: _Filled = Field(description="name or address of the server")
-    path: _Filled = Field(description="directory that the server exports")
+    name: Filled = Field(description="name of the volume")
+    mount_path: Filled = Field(description="where the containers see it; job variables are expanded")
+    server: Filled = Field(description="name or address of the server")
+    path: Filled = Field(description="directory that the server exports")
     read_only: Flag = Field(False, description="mount it read-only")
 
 
