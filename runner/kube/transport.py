@@ -1,0 +1,398 @@
+"""Requests, byte streams and WebSockets to one API server.
+
+Law: the only module that starts an aiohttp request. Every wait has a bound, every status is looked at, every failure
+becomes a KubeError here, every request is observed. What may be sent again is decided above (client, informer), but
+for a 401, after which the credentials are renewed and the request is sent once more: a refused request had no effect.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+import anyio
+import orjson
+from yarl import URL
+
+from runner.kube.channels import PROTOCOLS
+from runner.kube.errors import KubeError, UnavailableError, error_from_answer
+
+if TYPE_CHECKING:
+    import ssl
+
+    from aiohttp.connector import AddrInfoType
+
+    from runner.kube.resources import Manifest
+
+_Answer = TypeVar("_Answer", aiohttp.ClientResponse, aiohttp.ClientWebSocketResponse)
+
+Observer = Callable[[str, str, int, float], None]
+"""Called after each request with verb, resource, status (0: no answer) and seconds until the answer's head."""
+
+CALL_CONNECTIONS = 64
+"""Connections for plain calls;
+
+Further calls wait for one. Streams have connections of their own, so neither starves the other.
+"""
+
+HANDSHAKES = 100
+"""WebSocket upgrades at a time: 2,000 at once cost seconds of processor for TLS alone."""
+
+CONNECT_TIMEOUT = 10.0
+MESSAGE_BYTES = 32 * 1024 * 1024
+"""The largest WebSocket message taken; servers send 32 KiB."""
+
+_ERROR_BODY_BYTES = 64 * 1024
+_CLOSE_TIMEOUT = 2.0
+
+# A peer that is gone answers no probe: the kernel ends such a connection within 50 s, also one on which we only listen
+# (a watch).
+_SOCKET_OPTIONS = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 15),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 50_000),
+)
+
+
+class Credentials(Protocol):
+    """What proves who we are, request by request."""
+
+    @property
+    def generation(self) -> int:
+        """Grows with each renewal."""
+
+    async def headers(self) -> dict[str, str]:
+        """Return the headers of the next request, renewed when they are about to expire. Raises KubeError."""
+
+    async def renew(self, refused: Mapping[str, str]) -> bool:
+        """Renew what the server has refused; false when there is nothing newer. Concurrent calls renew once."""
+
+
+class Anonymous:
+    """No credentials, or a client certificate alone."""
+
+    generation = 0
+
+    async def headers(self) -> dict[str, str]:
+        """Return none."""
+        return {}
+
+    async def renew(self, refused: Mapping[str, str]) -> bool:
+        """There is nothing to renew."""
+        del refused
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The way to one API server, as the settings or a kubeconfig describe it."""
+
+    host: str
+    """Scheme, host, port and an optional path, without a slash at the end."""
+    credentials: Credentials = field(default_factory=Anonymous)
+    tls: ssl.SSLContext | None = None
+    """Shared by all connections; None for plain HTTP."""
+    server_hostname: str | None = None
+    """The name to find in the server's certificate when it is not the host's."""
+    proxy: str | None = None
+    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, and how to speak of it."""
+
+    verb: str
+    """The verb as a Role has it: get, list, watch, create, patch, delete."""
+    resource: str
+    """The resource as a Role has it: `pods`, `pods/attach`."""
+    subject: str
+    """What it is about, for a person: `pods ci/runner-1`."""
+    path: str
+    method: str = "GET"
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    content_type: str = "application/json"
+    timeout: float = 30.0
+
+    @property
+    def sentence(self) -> str:
+        """The beginning of an error's sentence."""
+        return f"Cannot {self.verb} {self.subject}"
+
+
+class ByteStream:
+    """The body of a streamed answer."""
+
+    def __init__(self, response: aiohttp.ClientResponse, request: Request, host: str) -> None:
+        self._response = response
+        self._request = request
+        self._host = host
+
+    async def receive(self) -> bytes:
+        """Return the next bytes, none at the end. UnavailableError when the connection breaks or is silent too long."""
+        with _translated(self._request, self._host):
+            return await self._response.content.readany()
+
+
+class Transport:
+    """The HTTP sessions of one connection. Made inside a running event loop; `aclose` ends everything."""
+
+    def __init__(self, connection: Connection, *, user_agent: str, observe: Observer | None = None) -> None:
+        self.connection = connection
+        self._user_agent = user_agent
+        self._observe = observe
+        self._calls = self._session(CALL_CONNECTIONS)
+        self._streams = self._session(0)
+        self._retired: aiohttp.ClientSession | None = None
+        self._generation = connection.credentials.generation
+        self._handshakes = anyio.Semaphore(HANDSHAKES)
+
+    async def call(self, request: Request) -> Manifest:
+        """Send a request and return the object that it answers with. Raises KubeError."""
+        timeout = aiohttp.ClientTimeout(total=request.timeout, sock_connect=CONNECT_TIMEOUT)
+        response = await self._attempt(request, lambda headers: self._send(self._calls, request, headers, timeout))
+        async with response:
+            with _translated(request, self.connection.host):
+                body = await response.read()
+        return _parse_object(body, request, response.status)
+
+    @asynccontextmanager
+    async def stream(self, request: Request, *, idle_timeout: float) -> AsyncIterator[ByteStream]:
+        """Send a request and read its answer as it comes; silence longer than `idle_timeout` ends it."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=idle_timeout)
+        response = await self._attempt(request, lambda headers: self._send(self._streams, request, headers, timeout))
+        try:
+            yield ByteStream(response, request, self.connection.host)
+        finally:
+            response.close()
+
+    async def open_socket(self, request: Request) -> aiohttp.ClientWebSocketResponse:
+        """Upgrade to a WebSocket that speaks one of the channel protocols; the caller closes it.
+
+        At most `HANDSHAKES` at a time; the request's timeout covers the wait for a turn. A refusal keeps the server's
+        Status.
+        """
+        with _translated(request, self.connection.host), anyio.fail_after(request.timeout):
+            async with self._handshakes:
+                return await self._attempt(request, lambda headers: self._upgrade(request, headers))
+
+    async def aclose(self) -> None:
+        """Close every connection. Streams that are open end with UnavailableError or StreamLostError."""
+        for session in (self._calls, self._streams, self._retired):
+            if session is not None:
+                await session.close()
+
+    def _session(self, limit: int) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=limit, ssl=self.connection.tls or True, socket_factory=_keepalive_socket, keepalive_timeout=30.0
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            raise_for_status=_refuse,
+            # A load balancer's cookie would tie us to one API server of several.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._user_agent},
+        )
+
+    async def _attempt(self, request: Request, send: Callable[[Mapping[str, str]], Awaitable[_Answer]]) -> _Answer:
+        """Send with credentials, and once more with renewed ones when they are refused; count both."""
+        for last in (False, True):
+            headers = await self.connection.credentials.headers()
+            started = time.monotonic()
+            try:
+                with _translated(request, self.connection.host):
+                    answer = await send(headers)
+            except _RefusedError as refused:
+                self._count(request, refused.status, started)
+                if last or refused.status != HTTPStatus.UNAUTHORIZED or not await self._renew(headers):
+                    raise refused.error(request) from None
+            except KubeError as error:
+                self._count(request, error.status, started)
+                raise
+            else:
+                status = answer.status if isinstance(answer, aiohttp.ClientResponse) else HTTPStatus.SWITCHING_PROTOCOLS
+                self._count(request, status, started)
+                return answer
+        raise AssertionError("the last refusal is raised")
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        if request.body is not None:
+            headers = {**headers, "Content-Type": request.content_type}
+        return await session.request(
+            request.method,
+            self._url(request),
+            data=request.body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            **self._route(),
+        )
+
+    async def _upgrade(self, request: Request, headers: Mapping[str, str]) -> aiohttp.ClientWebSocketResponse:
+        return await self._streams.ws_connect(
+            self._url(request),
+            protocols=PROTOCOLS,
+            headers=headers,
+            max_msg_size=MESSAGE_BYTES,
+            # aiohttp's heartbeat takes a slow consumer for a dead peer and throws away what was buffered.
+            heartbeat=None,
+            autoping=False,
+            # Answering a close while a frame is awaited could be cancelled, and the close code with it.
+            autoclose=False,
+            timeout=aiohttp.ClientWSTimeout(ws_receive=None, ws_close=_CLOSE_TIMEOUT),
+            **self._route(),
+        )
+
+    async def _renew(self, refused: Mapping[str, str]) -> bool:
+        credentials = self.connection.credentials
+        if not await credentials.renew(refused):
+            return False
+        if credentials.generation == self._generation:
+            return True
+        self._generation = credentials.generation
+        # A client certificate is judged on each request but shown once per connection, so connections made with the
+        # old one are of no use. Calls under way keep theirs until the next renewal.
+        retired, self._retired = self._retired, self._calls
+        self._calls = self._session(CALL_CONNECTIONS)
+        if retired is not None:
+            await retired.close()
+        return True
+
+    def _url(self, request: Request) -> URL:
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        # The path is quoted already; a second round would spoil it.
+        return URL(f"{self.connection.host}{request.path}{query}", encoded=True)
+
+    def _route(self) -> _Route:
+        way = self.connection
+        return _Route(
+            proxy=way.proxy, proxy_headers=dict(way.proxy_headers) or None, server_hostname=way.server_hostname
+        )
+
+    def _count(self, request: Request, status: int, started: float) -> None:
+        if self._observe is not None:
+            self._observe(request.verb, request.resource, status, time.monotonic() - started)
+
+
+class _Route(TypedDict):
+    proxy: str | None
+    proxy_headers: dict[str, str] | None
+    server_hostname: str | None
+
+
+class _RefusedError(Exception):
+    """An answer that is no success, with its body: between the session's check and the sentence about the request."""
+
+    def __init__(self, status: int, retry_after: str, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self._retry_after = retry_after
+        self._body = body
+
+    def error(self, request: Request) -> KubeError:
+        return error_from_answer(
+            self.status,
+            self._body,
+            subject=request.sentence,
+            retry_after=self._retry_after,
+            withhold=request.resource == "secrets",
+        )
+
+
+async def _refuse(response: aiohttp.ClientResponse) -> None:
+    """Raise for every answer but 101 and 2xx. aiohttp asks this before it throws the body of a failed upgrade away."""
+    if response.status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    body = b""
+    try:
+        while len(body) < _ERROR_BODY_BYTES and (part := await response.content.readany()):
+            body += part
+    finally:
+        # Nothing happens to a connection whose body was read to its end: it is back in the pool.
+        response.close()
+    raise _RefusedError(response.status, response.headers.get("Retry-After", ""), body)
+
+
+@contextmanager
+def _translated(request: Request, host: str) -> Iterator[None]:
+    """Turn what a connection can do to us into UnavailableError, and an address that is none into KubeError."""
+    try:
+        yield
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        raise KubeError(
+            f"{request.sentence}: {host} is no address of an API server.", reason="InvalidAddress"
+        ) from error
+    except (aiohttp.ClientError, OSError, EOFError) as error:
+        # OSError covers TimeoutError, resolver and TLS errors.
+        reason, words, sent = _trouble(error)
+        raise UnavailableError(f"{request.sentence}: {host} {words}.", reason=reason, sent=sent) from error
+
+
+def _trouble(error: Exception) -> tuple[str, str, bool]:
+    """Say what happened to a connection: reason, words, and whether the request may have arrived."""
+    for kind, reason, words, sent in _TROUBLES:
+        if isinstance(error, kind):
+            return reason, words.format(_cause(error)), sent
+    return "ConnectionLost", f"ended the connection ({type(error).__name__})", True
+
+
+# The first kind that fits; aiohttp's classes overlap.
+_TROUBLES: tuple[tuple[type[Exception], str, str, bool], ...] = (
+    (aiohttp.ClientConnectorCertificateError, "CertificateInvalid", "shows a certificate we do not trust ({})", False),
+    (aiohttp.ClientProxyConnectionError, "ProxyFailed", "cannot be reached, nor can the proxy ({})", False),
+    (aiohttp.ClientHttpProxyError, "ProxyFailed", "cannot be reached, the proxy refuses ({})", False),
+    (aiohttp.ClientConnectorError, "ConnectFailed", "cannot be reached ({})", False),
+    (aiohttp.ConnectionTimeoutError, "ConnectTimeout", "did not take the connection in time", False),
+    (TimeoutError, "Timeout", "did not answer in time", True),
+    (aiohttp.WSServerHandshakeError, "UpgradeFailed", "did not upgrade the connection ({})", True),
+)
+
+
+def _cause(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return str(error.certificate_error)
+        case aiohttp.ClientConnectorError():
+            return error.os_error.strerror or str(error.os_error)
+        case aiohttp.ClientResponseError():
+            return f"{error.status} {error.message}"
+    return type(error).__name__
+
+
+def _parse_object(body: bytes, request: Request, status: int) -> Manifest:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        # A proxy's page under status 200. Whether the API server was asked nobody knows.
+        raise UnavailableError(
+            f"{request.sentence}: the answer ({status}) is no JSON object.", status=status, reason="NotJSON"
+        )
+    return parsed
+
+
+def _keepalive_socket(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    for level, name, value in _SOCKET_OPTIONS:
+        # Not every system has every option; those that miss one still have the keepalive of the streams.
+        if (option := getattr(socket, name, None)) is not None:
+            made.setsockopt(level, option, value)
+    return made
