@@ -19,6 +19,7 @@ from runner.config.values import (
     PullPolicy,
     Quantity,
     Seconds,
+    Secret,
     SecretText,
     Texts,
     TextTable,
@@ -105,7 +106,9 @@ class KubernetesService(Table):
     alias: str = Field("", description="names of the service, separated by commas or blanks; variables are expanded")
     entrypoint: Texts = Field((), description="replaces the image's entrypoint")
     command: Texts = Field((), description="replaces the image's command")
-    environment: Texts = Field((), description="`KEY=value` entries, variables of this service alone")
+    environment: Annotated[Texts, Secret()] = Field(
+        (), description="`KEY=value` entries, variables of this service alone"
+    )
 
 
 def _host_problem(url: str) -> str | None:

@@ -53,6 +53,20 @@ class JobError(Exception):
         self.reason = self.default_reason
         self.exit_code = exit_code
 
+    @classmethod
+    def of(cls, outcome: "Outcome") -> "JobError | None":
+        """The error that ends a job in this way, of the class that its reason names; None for a success.
+
+        The way back is `outcome_of`. A failure without a reason is the script's, as GitLab takes it.
+        """
+        if outcome.state == "success":
+            return None
+        kind = _ERRORS.get(outcome.reason or FailureReason.SCRIPT_FAILURE, JobError)
+        error = kind.__new__(kind)
+        # Not the class's own constructor: some make their message, here it is given.
+        JobError.__init__(error, outcome.message, exit_code=outcome.exit_code)
+        return error
+
 
 class ScriptError(JobError):
     """A script of the job ended with a code other than 0; the code is reported as a signed 32-bit number."""
@@ -115,6 +129,11 @@ class RunnerSystemError(JobError):
     """Something on our side failed: the pod was lost, it never started, the API server is away."""
 
     default_reason = FailureReason.RUNNER_SYSTEM_FAILURE
+
+
+_ERRORS: Mapping[FailureReason, type[JobError]] = MappingProxyType(
+    {kind.default_reason: kind for kind in JobError.__subclasses__()}
+)
 
 
 @dataclass(frozen=True, slots=True)
