@@ -1,0 +1,155 @@
+"""The containers of a job's pod: build, helper and services.
+
+`build` and `helper` run the agents that the manager talks to: their stdin stays open (`stdin`), also after a connection
+to it has ended (`stdinOnce` false), because the manager attaches again and again.
+"""
+
+from typing import Literal
+
+from runner.config.kubernetes import ContainerSecurityContext, KubernetesConfig
+from runner.podspec.environment import build_environment, build_service_environment
+from runner.podspec.manifest import Manifest, filled
+from runner.podspec.request import PodRequest
+from runner.podspec.security import build_container_security_context
+from runner.podspec.services import PodService
+from runner.podspec.users import ContainerUser, container_user
+from runner.podspec.volumes import build_mounts, build_service_mounts
+
+BUILD = "build"
+"""The container of the user's commands."""
+HELPER = "helper"
+"""The container of everything else."""
+
+_PULL_POLICIES = {"always": "Always", "if-not-present": "IfNotPresent", "never": "Never"}
+_OPEN_STDIN = {"stdin": True, "stdinOnce": False}
+_HONOR_ENTRYPOINT = "FF_KUBERNETES_HONOR_ENTRYPOINT"
+
+
+def build_containers(request: PodRequest) -> list[Manifest]:
+    """Build all containers: `build`, `helper`, then the services sorted by name."""
+    services = sorted(request.services, key=lambda service: service.name)
+    return [
+        _build_container(request),
+        _helper_container(request),
+        *(_service_container(service, request) for service in services),
+    ]
+
+
+def build_resources(kubernetes: KubernetesConfig, kind: Literal["", "helper_", "service_", "pod_"]) -> Manifest:
+    """Build limits and requests from the keys of one kind of container; what is not set is not sent."""
+
+    def amounts(suffix: Literal["limit", "request"]) -> Manifest:
+        keys = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral_storage"}
+        return filled({name: getattr(kubernetes, f"{kind}{key}_{suffix}", "") for name, key in keys.items()})
+
+    return filled({"limits": amounts("limit"), "requests": amounts("request")})
+
+
+def build_user(request: PodRequest) -> ContainerUser:
+    """Choose whom `build` runs as, and say what the job asked for in vain."""
+    requested = request.job.image.executor_opts.kubernetes.user if request.job.image else ""
+    context = request.kubernetes.build_container_security_context
+    return _user(BUILD, request, context, requested)
+
+
+def service_user(service: PodService, request: PodRequest) -> ContainerUser:
+    """Choose whom a service runs as, and say what the job asked for in vain."""
+    return _user(service.name, request, request.kubernetes.service_container_security_context, service.user)
+
+
+def pull_policy(container: str, request: PodRequest) -> str:
+    """The pull policy of a container in Kubernetes' words; empty leaves it to the cluster.
+
+    The request names the one to use now. Else it is the first that the image asks for (`helper` follows the build's
+    image), else the first configured one.
+    """
+    asked = {service.name: service.pull_policies for service in request.services}
+    own = asked.get(container, request.job.image.pull_policy if request.job.image else ())
+    first = next(iter(own or request.kubernetes.pull_policy), "")
+    return _PULL_POLICIES.get(request.pull_policies.get(container, first), "")
+
+
+def _build_container(request: PodRequest) -> Manifest:
+    context = request.kubernetes.build_container_security_context
+    return filled(
+        {
+            "name": BUILD,
+            "image": request.build_image,
+            "imagePullPolicy": pull_policy(BUILD, request),
+            **_entrypoint(request, request.build_command),
+            "env": build_environment(request.variables),
+            "ports": _ports(tuple(port.number for port in request.job.image.ports) if request.job.image else ()),
+            "resources": build_resources(request.kubernetes, ""),
+            "volumeMounts": build_mounts(request),
+            "securityContext": build_container_security_context(request.kubernetes, context, build_user(request)),
+            **_OPEN_STDIN,
+        }
+    )
+
+
+def _helper_container(request: PodRequest) -> Manifest:
+    context = request.kubernetes.helper_container_security_context
+    user = _user(HELPER, request, context, "")
+    return filled(
+        {
+            "name": HELPER,
+            "image": request.helper_image,
+            "imagePullPolicy": pull_policy(HELPER, request),
+            **_entrypoint(request, request.helper_command),
+            "env": _helper_environment(request, user),
+            "resources": build_resources(request.kubernetes, "helper_"),
+            "volumeMounts": build_mounts(request),
+            "securityContext": build_container_security_context(request.kubernetes, context, user),
+            **_OPEN_STDIN,
+        }
+    )
+
+
+def _service_container(service: PodService, request: PodRequest) -> Manifest:
+    context = request.kubernetes.service_container_security_context
+    own = service.resources
+    return filled(
+        {
+            "name": service.name,
+            "image": service.image,
+            "imagePullPolicy": pull_policy(service.name, request),
+            "command": list(service.entrypoint),
+            "args": list(service.command),
+            "env": build_service_environment(service, request),
+            "ports": _ports(service.ports),
+            "resources": build_resources(request.kubernetes, "service_") if own is None else own,
+            "volumeMounts": build_service_mounts(request),
+            "securityContext": build_container_security_context(
+                request.kubernetes, context, service_user(service, request)
+            ),
+            # Also here, as in GitLab Runner: a service whose command is a shell would end at once otherwise.
+            **_OPEN_STDIN,
+        }
+    )
+
+
+def _user(container: str, request: PodRequest, context: ContainerSecurityContext, requested: str) -> ContainerUser:
+    return container_user(
+        container,
+        context=context,
+        pod_context=request.kubernetes.pod_security_context,
+        requested=request.variables.expanded().expand(requested),
+    )
+
+
+def _entrypoint(request: PodRequest, command: tuple[str, ...]) -> Manifest:
+    """Start our command instead of the image's entrypoint, or through it where the flag says so."""
+    honored = request.flag(_HONOR_ENTRYPOINT, default=False)
+    return {"args" if honored else "command": list(command)}
+
+
+def _helper_environment(request: PodRequest, user: ContainerUser) -> list[Manifest]:
+    """Give the helper a home when it runs as somebody the image may not know.
+
+    A container engine sets HOME to `/` for an unknown user, and git cannot write its configuration there.
+    """
+    return [{"name": "HOME", "value": request.directories.scripts}] if user.uid else []
+
+
+def _ports(numbers: tuple[int, ...]) -> list[Manifest]:
+    return [{"containerPort": number} for number in numbers]

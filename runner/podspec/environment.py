@@ -1,0 +1,86 @@
+"""Environment variables of the containers.
+
+A pod's spec is readable for everyone who may list pods, and it stays in etcd. So `build` gets public variables only,
+its scripts bring the rest; a service has no script, so what must not be seen comes to it from a Secret.
+"""
+
+import base64
+import re
+from collections.abc import Iterator
+
+from runner.job.variables import Variable, Variables
+from runner.podspec.labels import object_annotations, object_labels
+from runner.podspec.manifest import Manifest
+from runner.podspec.request import PodRequest
+from runner.podspec.services import PodService
+
+_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+"""A name that every API server takes. Any other could cost the whole pod, and no shell can export it."""
+
+
+def build_environment(variables: Variables) -> list[Manifest]:
+    """Build the environment of `build`: public variables, each once, `$` doubled against Kubernetes' `$(NAME)`."""
+    public = variables.expanded().public_environment()
+    return [{"name": name, "value": value} for name, value in public if _NAME.fullmatch(name)]
+
+
+def build_service_environment(service: PodService, request: PodRequest) -> list[Manifest]:
+    """Build a service's environment: the build's, overridden by the service's own variables.
+
+    Its own values are expanded against all of the job's variables. One that came to hold something not public is
+    taken from `build_environment_secret`.
+    """
+    entries = {entry["name"]: entry for entry in build_environment(request.variables)}
+    for index, (variable, value, is_open) in enumerate(_own_values(service, request.variables)):
+        plain: Manifest = {"name": variable.key, "value": value.replace("$", "$$")}
+        hidden: Manifest = {
+            "name": variable.key,
+            "valueFrom": {"secretKeyRef": {"name": request.names.environment, "key": f"{service.name}.{index}"}},
+        }
+        entries[variable.key] = plain if is_open else hidden
+    return list(entries.values())
+
+
+def build_environment_secret(request: PodRequest) -> Manifest | None:
+    """Build the Secret with the service variables that must not stand in the pod; None if there are none.
+
+    Create it before the pod: a container whose Secret is missing does not start. It has no owner until the pod is
+    there, so give it one then; its labels let it be swept if that never happens.
+    """
+    data = {
+        f"{service.name}.{index}": base64.b64encode(value.encode()).decode()
+        for service in request.services
+        for index, (_, value, is_open) in enumerate(_own_values(service, request.variables))
+        if not is_open
+    }
+    if not data:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": request.names.environment,
+            "namespace": request.pod_namespace,
+            "labels": object_labels(request),
+            "annotations": object_annotations(request),
+        },
+        "type": "Opaque",
+        "data": data,
+    }
+
+
+def _own_values(service: PodService, variables: Variables) -> Iterator[tuple[Variable, str, bool]]:
+    """Yield a service's own variables with their values, and whether everybody may see the value.
+
+    A value that the job wrote down is open: it stands in the repository. One is not when it contains a masked value, or
+    when it would be another one without the variables that are not public.
+    """
+    everything = variables.expanded()
+    public = Variables(variable for variable in everything if variable.public or variable.internal)
+    secrets = everything.masked_values()
+    for variable in service.environment:
+        if not _NAME.fullmatch(variable.key):
+            continue
+        value = variable.value if variable.raw else everything.expand(variable.value)
+        same = variable.raw or value == public.expand(variable.value)
+        yield variable, value, same and not any(secret in value for secret in secrets)
