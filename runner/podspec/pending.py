@@ -63,7 +63,9 @@ _NODE_PHRASES = _phrases(
     {
         r"Insufficient (\S+)": "{n} without enough {0}",
         r"Too many pods": "{n} without room for another pod",
-        r"node\(s\) had (?:untolerated )?taint \{([^:}]+): ?\}": "{n} with the taint {0}, which the pod does not tolerate",
+        r"node\(s\) had (?:untolerated )?taint \{([^:}]+): ?\}": (
+            "{n} with the taint {0}, which the pod does not tolerate"
+        ),
         r"node\(s\) had (?:untolerated )?taint \{([^:}]+): ?([^}]+)\}": (
             "{n} with the taint {0}={1}, which the pod does not tolerate"
         ),

@@ -9,15 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from runner.job.outcome import (
-    ExternalDependencyError,
-    FailureReason,
-    ImagePullError,
-    JobConfigurationError,
-    JobError,
-    JobTimeoutError,
-    RunnerSystemError,
-)
+from runner.job.outcome import FailureReason, JobError, Outcome
 from runner.job.verdict import Ruling, pod_ruling
 from runner.podspec.manifest import Manifest
 from runner.podspec.pending import pending_sentence
@@ -46,20 +38,8 @@ class Trouble:
 
     def error(self) -> JobError:
         """The error that ends the job with this reason and message."""
-        error = _ERRORS.get(self.reason, JobError)(self.message, exit_code=self.exit_code)
-        error.reason = self.reason
-        return error
-
-
-_ERRORS: Mapping[FailureReason, type[JobError]] = MappingProxyType(
-    {
-        FailureReason.IMAGE_PULL_FAILURE: ImagePullError,
-        FailureReason.RUNNER_CONFIGURATION_ERROR: JobConfigurationError,
-        FailureReason.RUNNER_EXTERNAL_DEPENDENCY_FAILURE: ExternalDependencyError,
-        FailureReason.JOB_EXECUTION_TIMEOUT: JobTimeoutError,
-        FailureReason.RUNNER_SYSTEM_FAILURE: RunnerSystemError,
-    }
-)
+        outcome = Outcome("failed", self.reason, exit_code=self.exit_code, message=self.message)
+        return JobError.of(outcome) or JobError(self.message)
 
 
 def trouble(view: PodView, events: Sequence[Manifest] = ()) -> Trouble | None:

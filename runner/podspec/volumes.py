@@ -7,6 +7,7 @@ hold the job's secrets, and a service's image is a stranger's.
 
 from collections.abc import Iterable, Iterator
 
+from runner.config.model import RunnerConfig
 from runner.config.volumes import (
     ConfigMapVolume,
     CsiVolume,
@@ -63,10 +64,11 @@ def builds_volume_is_configured(request: PodRequest) -> bool:
     return _stands_at(request.directories.builds, request.variables, _configured(request.kubernetes.volumes))
 
 
-def builds_directory_is_shared(volumes: VolumesConfig, builds_dir: str, variables: Variables) -> bool:
+def shares_builds_dir(config: RunnerConfig, variables: Variables | None = None) -> bool:
     """True if the builds directory may outlive the pod, so that jobs side by side need directories of their own."""
-    lasting = (entry for entry in _configured(volumes) if not isinstance(entry, EmptyDirVolume))
-    return _stands_at(builds_dir, variables, lasting)
+    volumes = _configured(config.kubernetes.volumes)
+    lasting = (entry for entry in volumes if not isinstance(entry, EmptyDirVolume))
+    return _stands_at(config.builds_dir, variables or Variables(), lasting)
 
 
 def volume_warnings(volumes: VolumesConfig) -> tuple[str, ...]:
