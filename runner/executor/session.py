@@ -52,10 +52,6 @@ TROUBLE_LINES = 20
 MAX_REFUSALS = 5
 
 
-class SessionError(Exception):
-    """The conversation cannot go on, and no reconnect can help: the API server refuses it, or the pod cannot store a script."""
-
-
 class PodSession:
     """Commands to a helper agent, and its journal and log to the job's log. Runs as one background task of the job's group."""
 
@@ -77,8 +73,12 @@ class PodSession:
         self._refusals = 0
         self.connections = 0
         """Connections made so far."""
-        self.failure: SessionError | None = None
-        """Why the conversation ended for good, if it did."""
+        self.connected = False
+        """Whether there is a connection now."""
+        self.ended = False
+        """Whether the conversation is over: nothing more will come."""
+        self.refused = ""
+        """Why it cannot go on although the pod is well: the API server refuses it, or the pod cannot store a script."""
         self.trouble: deque[str] = deque(maxlen=TROUBLE_LINES)
         """The agent's own error output, its last lines."""
 
@@ -95,19 +95,19 @@ class PodSession:
         self._outbox.post(key, lines)
         self._send(lines)
 
-    async def send_file(self, name: str, text: str) -> None:
-        """Put a script into the scripts volume; returns when the agent has checked it. Raises SessionError."""
+    async def send_file(self, name: str, text: str) -> bool:
+        """Put a script into the scripts volume; true once the agent has checked it, false when the conversation ended first."""
         self._sealed.pop(name, None)
         key = ("file", name)
         lines = tuple(put_commands(name, text.encode()))
         self._outbox.post(key, lines)
         self._send(lines)
-        await self.wait_for(lambda: name in self._sealed)
+        return await self.wait_for(lambda: name in self._sealed)
 
-    async def begin(self, attempt: str) -> None:
-        """Write the attempt's start into the journal, so that its title stands before its output."""
+    async def begin(self, attempt: str) -> bool:
+        """Write the attempt's start into the journal, so that its title stands before its output; false as above."""
         self._post(("begin", attempt), f"begin {attempt}")
-        await self.wait_for(lambda: attempt in self._started)
+        return await self.wait_for(lambda: attempt in self._started)
 
     def run_here(self, attempt: str) -> None:
         """Start the attempt in the helper container."""
@@ -126,30 +126,43 @@ class PodSession:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def wait_for(self, happened: Callable[[], bool]) -> None:
-        """Wait until something has happened; the caller bounds it. Raises SessionError when nothing more can happen."""
-        while not happened():
-            if self.failure:
-                raise self.failure
+    async def wait_for(self, happened: Callable[[], bool]) -> bool:
+        """Wait until something has happened; false when the conversation ended without it. The caller bounds it."""
+        while not happened() and not self.ended:
             await self._changed.wait()
+        return happened()
+
+    async def until_quiet(self) -> None:
+        """Wait until the connection there is has brought all it can."""
+        while self.connected and not self.ended:
+            await self._changed.wait()
+
+    def end(self, reason: str) -> None:
+        """Nothing more will come: let everybody who waits go on."""
+        if not self.ended:
+            self._log.debug("conversation over", reason=reason)
+        self.ended = True
+        self.wake()
 
     # The background ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep the conversation going until cancelled, or until the API server refuses it."""
+        """Keep the conversation going until cancelled, or until it is over."""
         failures = 0
-        while self.failure is None:
+        while not self.ended:
             before = self._sink.offset, self._sink.lines
             try:
                 async with self._connect() as stream:
                     self.connections += 1
+                    self.connected = True
                     await self._converse(stream)
             except StreamLostError as lost:
                 self._log.debug("attach lost", reason=str(lost))
             except ForbiddenError as refused:
-                self.failure = SessionError(f"the API server does not allow attaching to the pod: {refused}")
+                self._refuse(f"the API server does not allow attaching to the pod: {refused}")
             except KubeError as trouble:
                 self._log.debug("attach failed", reason=str(trouble))
+            self.connected = False
             failures = 0 if (self._sink.offset, self._sink.lines) != before else failures + 1
             self.wake()
             await anyio.sleep(RECONNECT_INTERVALS[min(failures, len(RECONNECT_INTERVALS) - 1)])
@@ -254,6 +267,10 @@ class PodSession:
             return
         self._refusals += 1
         if self._refusals > MAX_REFUSALS:
-            self.failure = SessionError(f"the helper could not store the script {name}: {'; '.join(self.trouble)}")
+            self._refuse(f"the helper could not store the script {name}: {'; '.join(self.trouble) or 'is its volume full?'}")
             return
         self._send(self._outbox.lines(key))  # a part was lost: send the whole file again
+
+    def _refuse(self, reason: str) -> None:
+        self.refused = self.refused or reason
+        self.end(reason)

@@ -35,9 +35,9 @@ from runner.job.outcome import (
 )
 from runner.job.stages import Stage, StageResult, StageRun, title
 from runner.job.variables import short_token
-from runner.job.verdict import Evidence, verdict
+from runner.job.verdict import Evidence, ruling
 from runner.shell.scripts import script_for
-from runner.trace.patching import Signal, answer_of, Answer
+from runner.trace.patching import Answer, Signal, answer_of
 
 if TYPE_CHECKING:
     from runner.executor.base import Environment, Executor
@@ -217,7 +217,7 @@ class JobRun:
 
     def _judge(self, run: StageRun, evidence: Evidence, *, late: bool) -> StageResult:
         """Turn what was seen into the stage's result, with the lines that the log owes its reader."""
-        result = verdict(evidence)
+        result = ruling(evidence)
         lost = evidence.pod is not None and result.outcome.state == "failed" and evidence.exit_code is None
         if result.warning:
             self._trace.note("warning", result.warning)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,11 +46,13 @@ class RunnerManager:
         identity: Identity,
         executor_for: Callable[[RunnerConfig], Executor],
         coordinator_for: Callable[[RunnerConfig], Coordinator],
+        close: Callable[[], Awaitable[None]] | None = None,
         final_update_timeout: float = 3600.0,
         max_jobs: int | None = None,
     ) -> None:
         self._config = config
         self._identity = identity
+        self._close = close
         self._final_update_timeout = final_update_timeout
         self._jobs_left = max_jobs
         self._runners: dict[Hashable, RunnerConfig] = {}
@@ -92,6 +94,8 @@ class RunnerManager:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 10):
                 for coordinator in self._coordinators.values():
                     await coordinator.aclose()
+                if self._close:
+                    await self._close()
         log.info("all jobs have ended")
 
     def drain(self) -> None:

@@ -1,0 +1,112 @@
+"""`runner run`: take jobs from GitLab until told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+import structlog
+from pydantic import ValidationError
+
+from runner import __version__
+from runner.config.findings import ConfigError
+from runner.config.load import parse_config
+from runner.config.model import Config
+from runner.manager.logging import setup_logging
+from runner.manager.settings import ProcessSettings
+from runner.manager.signals import Wish, wishes
+
+log = structlog.get_logger()
+
+
+@click.command("run")
+@click.option("-c", "--config", type=click.Path(dir_okay=False), help="Configuration file.  [env: CONFIG_FILE]")
+@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Kubeconfig for runners that name no `host`.")
+@click.option("--log-level", "-l", type=click.Choice(["debug", "info", "warning", "error"]), help="[env: LOG_LEVEL]")
+@click.option("--log-format", type=click.Choice(["runner", "text", "json"]), help="[env: LOG_FORMAT]")
+@click.option(
+    "--on-sigterm",
+    type=click.Choice(["drain", "abort"]),
+    help="What the first TERM does: let jobs end, or end them.  [env: RUNNER_ON_SIGTERM]",
+)
+@click.option("--max-jobs", type=click.IntRange(min=1), help="Leave after this many jobs.")
+def command(kubeconfig: str | None, **flags: Any) -> int:
+    """Take jobs from GitLab and run each in a Kubernetes pod.
+
+    \b
+    Example:  runner run --config config.toml --kubeconfig ~/.kube/config
+
+    QUIT lets the running jobs end; TERM and INT end them (in the image TERM lets them end too); a second signal insists.
+    """
+    settings = _settings(flags)
+    config = _read_config(settings.config)
+    setup_logging(level=settings.log_level or config.log_level, form=settings.log_format or config.log_format)
+    return anyio.run(_serve, config, settings, kubeconfig)
+
+
+def _settings(flags: dict[str, Any]) -> ProcessSettings:
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return ProcessSettings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise click.UsageError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
+
+
+def _read_config(path: Path) -> Config:
+    """Read the configuration; what is wrong goes to stderr line by line, and an error ends the process with 1."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(
+            f"{path}: {error.strerror}. Name the configuration with --config, or write it there."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{path}: not UTF-8 at byte {error.start}; TOML files are.") from None
+    try:
+        config, warnings = parse_config(text, file=str(path), environ=os.environ)
+    except ConfigError as error:
+        for finding in error.findings:
+            click.echo(f"{finding.severity}: {finding}", err=True)
+        sys.exit(1)
+    for finding in warnings:
+        click.echo(f"warning: {finding}", err=True)
+    return config
+
+
+async def _serve(config: Config, settings: ProcessSettings, kubeconfig: str | None) -> int:
+    from runner.manager.assemble import assemble
+    from runner.manager.system_id import system_id
+
+    log.info("starting", version=__version__, config=str(settings.config), runners=len(config.runners))
+    manager = assemble(
+        config,
+        system_id=system_id(settings.config.parent),
+        kubeconfig=kubeconfig,
+        final_update_timeout=settings.final_update_timeout,
+        max_jobs=settings.max_jobs,
+    )
+    async with anyio.create_task_group() as group:
+
+        async def listen() -> None:
+            async with aclosing(wishes(on_sigterm=settings.on_sigterm)) as heard:
+                async for wish in heard:
+                    if wish is Wish.DRAIN:
+                        manager.drain()
+                    elif wish is Wish.ABORT:
+                        manager.abort()
+                    elif wish is Wish.EXIT:
+                        log.error("leaving at once, jobs may be left in the cluster", running=manager.running)
+                        os._exit(1)
+                    else:
+                        log.warning("the configuration is read at the start only: restart to apply changes")
+
+        group.start_soon(listen)
+        await manager.serve()
+        group.cancel_scope.cancel()
+    return 0

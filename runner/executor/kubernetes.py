@@ -1,0 +1,244 @@
+"""The Kubernetes executor: one pod for each job.
+
+`KubernetesExecutor` holds what the jobs of one runner share, the connection and one watch for each namespace. `KubernetesEnvironment` is one job's pod from its
+creation to its removal. KubeError becomes JobError here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import anyio
+import orjson
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+
+from runner.executor.cluster import Cluster
+from runner.executor.resources import Resources
+from runner.executor.session import PodSession
+from runner.executor.stages import AttachStages, ExecStages, Stages
+from runner.executor.waiting import PodWait
+from runner.executor.watching import PodWatch
+from runner.job.outcome import JobConfigurationError, JobError, RunnerSystemError
+from runner.job.variables import Variables, short_token
+from runner.kube.attach import open_attach, open_exec
+from runner.kube.errors import ForbiddenError, InvalidError, KubeError
+from runner.podspec.agents import build_command, helper_command
+from runner.podspec.labels import NAME_LABEL, manager_selector
+from runner.podspec.names import RANDOM_ALPHABET, RANDOM_LENGTH, names_for
+from runner.podspec.pod import build_pod, pod_warnings
+from runner.podspec.request import PodRequest, directories_for
+from runner.podspec.secret import JobRecord, build_job_secrets
+from runner.podspec.services import pod_services
+from runner.podspec.volumes import builds_directory_is_shared
+
+if TYPE_CHECKING:
+    from runner.config.model import RunnerConfig
+    from runner.executor.base import JobRequest, LogSink
+    from runner.job.verdict import Evidence
+    from runner.kube.attach import AttachStream, ExecStream
+    from runner.kube.resources import Manifest
+    from runner.shell.context import Script
+
+log = structlog.get_logger()
+
+LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
+CREATE_TIMEOUT = 120.0
+"""Seconds for which a job waits for an API server that is away before its pod exists."""
+
+REMOVAL_GRACE = 1.0
+"""Seconds between TERM and KILL once the job's own is over; agents leave at once, services have had their time."""
+
+
+class KubernetesExecutor:
+    """Pods for the jobs of one runner."""
+
+    def __init__(self, runner: RunnerConfig, *, system_id: str, default_helper_image: str, cluster: Cluster) -> None:
+        self._runner = runner
+        self._system_id = system_id
+        self._default_helper_image = default_helper_image
+        self._cluster = cluster
+        self._selector = manager_selector(system_id=system_id, runner_token=runner.token)
+
+    @property
+    def shares_builds_dir(self) -> bool:
+        """Whether the builds directory lies on a volume that other pods see too."""
+        volumes = self._runner.kubernetes.volumes
+        return builds_directory_is_shared(volumes, self._runner.builds_dir, Variables())
+
+    async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Hold the connection and the watches until cancelled."""
+        await self._cluster.serve(task_status=task_status)
+
+    def environment(self, request: JobRequest, log: LogSink) -> KubernetesEnvironment:
+        """Give a job its pod, which is not created yet. Raises JobConfigurationError for what cannot become one."""
+        pod = self._pod_request(request)
+        log.note("plain", f"Using Kubernetes namespace: {pod.pod_namespace}")
+        log.note("plain", f"Using Kubernetes executor with image {pod.build_image} ...")
+        legacy = request.feature_flags.get(LEGACY_FLAG, False)
+        log.note("plain", f"Using {'exec' if legacy else 'attach'} strategy to execute scripts...")
+        for warning in pod_warnings(pod):
+            log.note("warning", warning)
+        return KubernetesEnvironment(self._cluster, request, pod, log, selector=self._selector, legacy=legacy)
+
+    def _pod_request(self, request: JobRequest) -> PodRequest:
+        job, variables, kubernetes = request.job, request.variables, self._runner.kubernetes
+        image = variables.expand(job.image.name if job.image and job.image.name else kubernetes.image)
+        if not image:
+            raise JobConfigurationError(
+                "no image specified and no default set in config: name one with `image:` or `image` in [runners.kubernetes]"
+            )
+        folders = directories_for(self._runner, job, request.directories.builds_dir)
+        return PodRequest(
+            job=job,
+            variables=variables,
+            config=self._runner,
+            names=names_for(
+                short_token=short_token(self._runner.token),
+                project_id=job.job_info.project_id,
+                concurrent_project_id=request.concurrent_project_id,
+                random="".join(random.choices(RANDOM_ALPHABET, k=RANDOM_LENGTH)),  # noqa: S311 -- a name, no secret
+            ),
+            system_id=self._system_id,
+            build_image=image,
+            helper_image=variables.expand(kubernetes.helper_image) or self._default_helper_image,
+            build_command=build_command(folders.logs, folders.scripts),
+            helper_command=helper_command(folders.logs, folders.scripts, keep_bytes=self._runner.output_limit * 1024),
+            directories=folders,
+            services=pod_services(kubernetes.services, job, variables),
+            feature_flags=request.feature_flags,
+            now=time.time(),
+        )
+
+
+class KubernetesEnvironment:
+    """One job's pod."""
+
+    def __init__(
+        self, cluster: Cluster, request: JobRequest, pod: PodRequest, sink: LogSink, *, selector: str, legacy: bool
+    ) -> None:
+        self._cluster = cluster
+        self._request = request
+        self._pod = pod
+        self._sink = sink
+        self._selector = selector
+        self._legacy = legacy
+        self._resources: Resources | None = None
+        self._watch: PodWatch | None = None
+        self._stages: Stages | None = None
+        self._background = anyio.CancelScope()
+
+    async def prepare(self, group: TaskGroup) -> None:
+        """Create the pod, wait until it runs, and begin the conversation with its agents. Raises JobError."""
+        try:
+            client = await self._cluster.client()
+            namespace, name = self._pod.pod_namespace, self._pod.names.pod
+            kubernetes = self._pod.kubernetes
+            self._resources = Resources(
+                client, namespace, nonce_key=NAME_LABEL, timeout=kubernetes.cleanup_resources_timeout
+            )
+            informer = await self._cluster.informer(namespace, self._selector, kubernetes.poll_interval)
+            self._watch = PodWatch(informer, name)
+            await self._create(self._resources)
+            wait = PodWait(client, self._watch, self._sink, namespace=namespace, name=name, settings=kubernetes)
+            await wait.until_running()
+            self._stages = self._make_stages(group)
+            group.start_soon(self._run_background, name=f"pod {name}")
+        except KubeError as error:
+            raise _job_error(error) from error
+
+    async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
+        """Run one attempt of a stage, drain its output and say what was seen."""
+        assert self._stages is not None  # prepare came first
+        try:
+            return await self._stages.run(script, attempt=attempt, stop=stop)
+        except KubeError as error:
+            raise _job_error(error) from error
+
+    async def remove(self) -> None:
+        """Delete the pod, and with it everything it owns."""
+        self._background.cancel()
+        if self._watch:
+            self._watch.close()
+        if self._resources:
+            grace = self._pod.kubernetes.cleanup_grace_period_seconds
+            if grace is None:
+                grace = self._pod.kubernetes.pod_termination_grace_period_seconds
+            await self._resources.delete_all(grace_seconds=REMOVAL_GRACE if grace is None else grace)
+
+    async def _create(self, resources: Resources) -> None:
+        """Create the pod, then the Secrets it owns, so that nothing outlives it."""
+        pod = await resources.create("pods", build_pod(self._pod), timeout=CREATE_TIMEOUT)
+        owner = owner_reference(pod)
+        for secret in build_job_secrets(self._pod, self._record(), owner=owner):
+            await resources.create("secrets", secret, timeout=CREATE_TIMEOUT)
+            resources.forget("secrets", secret["metadata"]["name"])
+
+    def _record(self) -> JobRecord:
+        """What a successor of this process needs to go on with the job, beside what lies in the pod itself."""
+        request = self._request
+        plan = {
+            "version": 1,
+            "runner": short_token(request.runner.token),
+            "system_id": request.system_id,
+            "project_dir": request.directories.project_dir,
+            "builds_dir": request.directories.builds_dir,
+            "concurrent_id": request.variables.get("CI_CONCURRENT_ID"),
+            "concurrent_project_id": request.concurrent_project_id,
+            "feature_flags": dict(request.feature_flags),
+            "given_at": self._pod.now,
+        }
+        return JobRecord(payload=request.job.model_dump_json().encode(), plan=orjson.dumps(plan))
+
+    def _make_stages(self, group: TaskGroup) -> Stages:
+        assert self._watch is not None
+        if self._legacy:
+            return ExecStages(self._exec, self._watch, self._sink)
+        session = PodSession(lambda: self._attach("helper"), self._sink, job_id=self._request.job.id)
+        session.attach_log()
+        return AttachStages(session, self._watch, self._sink, attach_build=lambda: self._attach("build", stdin_only=True))
+
+    async def _run_background(self) -> None:
+        """What goes on beside the stages: the conversation, and the watch over the pod."""
+        assert self._stages is not None
+        with self._background:
+            await self._stages.serve()
+
+    def _exec(self, container: str, command: tuple[str, ...]) -> AbstractAsyncContextManager[ExecStream]:
+        return open_exec(
+            self._cluster.connected,
+            self._pod.pod_namespace,
+            self._pod.names.pod,
+            container=container,
+            command=command,
+            stdin=True,
+        )
+
+    def _attach(self, container: str, *, stdin_only: bool = False) -> AbstractAsyncContextManager[AttachStream]:
+        return open_attach(
+            self._cluster.connected,
+            self._pod.pod_namespace,
+            self._pod.names.pod,
+            container=container,
+            stdin=True,
+            stdout=not stdin_only,
+            stderr=not stdin_only,
+        )
+
+
+def owner_reference(pod: Manifest) -> Manifest:
+    """Refer to a pod as an owner. Without `blockOwnerDeletion`, which would need a right on finalizers."""
+    metadata = pod["metadata"]
+    return {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+
+
+def _job_error(error: KubeError) -> JobError:
+    """Say what a refusal of the API server means for the job."""
+    if isinstance(error, ForbiddenError) and not error.quota:
+        return RunnerSystemError(f"{error.message} (`[runners.kubernetes]` needs a service account with this right)")
+    if isinstance(error, InvalidError):
+        return JobConfigurationError(f"the API server refuses the pod: {error.message}")
+    return RunnerSystemError(str(error))

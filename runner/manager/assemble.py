@@ -1,0 +1,110 @@
+"""The parts of a manager, put together: what `runner run`, `runner local` and test harnesses share."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner import __version__
+from runner.executor.cluster import Cluster
+from runner.executor.kubernetes import KubernetesExecutor
+from runner.gitlab.coordinator import Coordinator
+from runner.gitlab.features import ClientInfo
+from runner.gitlab.tls import TlsFiles
+from runner.gitlab.transport import ClientPool
+from runner.kube.connect import ConnectionSettings, connect
+from runner.kube.informer import PodInformer
+from runner.kube.retries import RetryPolicy
+from runner.manager.manager import RunnerManager
+from runner.manager.material import Identity
+
+if TYPE_CHECKING:
+    from runner.config.model import Config, RunnerConfig
+    from runner.executor.base import Executor
+    from runner.kube.client import KubeClient
+
+HELPER_IMAGE_VARIABLE = "RUNNER_HELPER_IMAGE"
+"""Names the helper image where config.toml names none; the image and the chart set it to the manager's own image."""
+
+REVISION = os.environ.get("RUNNER_REVISION", "HEAD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observers:
+    """Who hears of requests: after each, with what was asked, the status and the seconds it took."""
+
+    gitlab: Callable[[str, str, int, float], None] | None = None
+    kubernetes: Callable[[str, str, int, float], None] | None = None
+
+
+def assemble(
+    config: Config,
+    *,
+    system_id: str,
+    kubeconfig: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    observers: Observers | None = None,
+    final_update_timeout: float = 3600.0,
+    max_jobs: int | None = None,
+) -> RunnerManager:
+    """Make a manager for a configuration. Nothing is opened or asked before `serve`."""
+    seen = observers or Observers()
+    helper_image = environ.get(HELPER_IMAGE_VARIABLE) or f"runner:{__version__}"
+    pool = ClientPool()
+    identity = Identity(
+        name="runner", version=__version__, revision=REVISION, system_id=system_id, host=platform.node()
+    )
+
+    def executor_for(runner: RunnerConfig) -> Executor:
+        return KubernetesExecutor(
+            runner,
+            system_id=system_id,
+            default_helper_image=helper_image,
+            cluster=_cluster(runner, kubeconfig=kubeconfig, seen=seen),
+        )
+
+    def coordinator_for(runner: RunnerConfig) -> Coordinator:
+        return Coordinator(
+            runner.url,
+            runner.token,
+            info=ClientInfo(version=__version__, revision=REVISION, shell=runner.shell),
+            system_id=system_id,
+            tls=TlsFiles(runner.tls_ca_file, runner.tls_cert_file, runner.tls_key_file),
+            pool=pool,
+            observe=seen.gitlab,
+        )
+
+    return RunnerManager(
+        config,
+        identity=identity,
+        executor_for=executor_for,
+        coordinator_for=coordinator_for,
+        close=pool.aclose,
+        final_update_timeout=final_update_timeout,
+        max_jobs=max_jobs,
+    )
+
+
+def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -> Cluster:
+    kubernetes = runner.kubernetes
+    settings = ConnectionSettings(
+        host=kubernetes.host,
+        context=kubernetes.context,
+        cert_file=kubernetes.cert_file,
+        key_file=kubernetes.key_file,
+        ca_file=kubernetes.ca_file,
+        bearer_token=kubernetes.bearer_token,
+        kubeconfig=kubeconfig,
+    )
+    retry = RetryPolicy(limit=kubernetes.retry_limit, backoff_max=kubernetes.retry_backoff_max / 1000)
+
+    async def open_client() -> KubeClient:
+        return await connect(settings, retry=retry, observe=seen.kubernetes)
+
+    def make_informer(client: KubeClient, namespace: str, selector: str, poll_interval: float) -> PodInformer:
+        return PodInformer(client, namespace, selector=selector, poll_interval=poll_interval)
+
+    return Cluster(open_client, make_informer)
