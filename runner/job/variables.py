@@ -7,7 +7,7 @@ is Go's `os.Expand` in a single pass, as GitLab Runner does it: it is no shell, 
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import overload
 
@@ -99,8 +99,11 @@ class Variable:
         return cls(key=key, value=value, public=True, internal=True)
 
 
-class Variables(Sequence[Variable]):
-    """An immutable list of variables, in which later entries override earlier ones."""
+class Variables:
+    """An immutable list of variables, in which later entries override earlier ones.
+
+    Not a `Sequence` by name, only in what it does: `in` asks for a key here.
+    """
 
     __slots__ = ("_index", "_items")
 
