@@ -190,6 +190,9 @@ class RecordedRequest:
 class Faults:
     """The rules in force and the requests seen.
 
+    Bodies of a known length up to `keep_body_bytes` are read before the handler runs: so a handler reads with
+    `read`, `text` or `json`, never from `content`.
+
     The first rule that matches and still has a turn acts; a request without one passes. The record is a ring of
     `keep_requests`.
     """
