@@ -1,2 +1,3 @@
-"""The command line: reads arguments and configuration once and passes them down. Results go to stdout, the rest to stderr.
+"""The command line: reads arguments and configuration once and passes them down. Results go to stdout, the rest to
+stderr.
 """

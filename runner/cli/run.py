@@ -41,7 +41,8 @@ def command(kubeconfig: str | None, **flags: Any) -> int:
     \b
     Example:  runner run --config config.toml --kubeconfig ~/.kube/config
 
-    QUIT lets the running jobs end; TERM and INT end them (in the image TERM lets them end too); a second signal insists.
+    QUIT lets the running jobs end; TERM and INT end them (in the image TERM lets them end too); a second signal
+    insists.
     """
     settings = _settings(flags)
     config = _read_config(settings.config)

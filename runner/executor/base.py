@@ -1,7 +1,8 @@
 """The protocols between the story of a job and the place where it runs.
 
-The manager knows only these names: `manager/job_run.py` works the same for a Kubernetes pod and for any other environment. What an environment
-cannot do it says with a `JobError`; what it saw of a stage it says with `Evidence`, and `verdict` makes the outcome of that.
+The manager knows only these names: `manager/job_run.py` works the same for a Kubernetes pod and for any other
+environment. What an environment cannot do it says with a `JobError`; what it saw of a stage it says with `Evidence`,
+and `verdict` makes the outcome of that.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class Executor(Protocol):
 
     @property
     def shares_builds_dir(self) -> bool:
-        """Whether jobs that run at the same time see each other's builds directory, so that each needs a path of its own there."""
+        """Whether jobs that run at the same time see each other's builds directory, so that each needs a path of its
+        own there.
+        """
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Hold connections and shared watches until cancelled."""

@@ -16,7 +16,9 @@ CLOSE_TIMEOUT = 5.0
 
 
 class Cluster:
-    """Connects when the first job comes, so that a manager starts without a cluster and says so in the job that needs it."""
+    """Connects when the first job comes, so that a manager starts without a cluster and says so in the job that needs
+    it.
+    """
 
     def __init__(
         self,

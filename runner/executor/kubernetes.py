@@ -1,7 +1,8 @@
 """The Kubernetes executor: one pod for each job.
 
-`KubernetesExecutor` holds what the jobs of one runner share, the connection and one watch for each namespace. `KubernetesEnvironment` is one job's pod from its
-creation to its removal. KubeError becomes JobError here, and nowhere else.
+`KubernetesExecutor` holds what the jobs of one runner share, the connection and one watch for each namespace.
+`KubernetesEnvironment` is one job's pod from its creation to its removal. KubeError becomes JobError here, and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class KubernetesExecutor:
         image = variables.expand(job.image.name if job.image and job.image.name else kubernetes.image)
         if not image:
             raise JobConfigurationError(
-                "no image specified and no default set in config: name one with `image:` or `image` in [runners.kubernetes]"
+                "no image specified and no default set in config: "
+                "name one with `image:` in the job or `image` in [runners.kubernetes]"
             )
         folders = directories_for(self._runner, job, request.directories.builds_dir)
         return PodRequest(
@@ -100,7 +102,7 @@ class KubernetesExecutor:
                 short_token=short_token(self._runner.token),
                 project_id=job.job_info.project_id,
                 concurrent_project_id=request.concurrent_project_id,
-                random="".join(random.choices(RANDOM_ALPHABET, k=RANDOM_LENGTH)),  # noqa: S311 -- a name, no secret
+                random="".join(random.choices(RANDOM_ALPHABET, k=RANDOM_LENGTH)),
             ),
             system_id=self._system_id,
             build_image=image,
@@ -199,7 +201,9 @@ class KubernetesEnvironment:
             return ExecStages(self._exec, self._watch, self._sink)
         session = PodSession(lambda: self._attach("helper"), self._sink, job_id=self._request.job.id)
         session.attach_log()
-        return AttachStages(session, self._watch, self._sink, attach_build=lambda: self._attach("build", stdin_only=True))
+        return AttachStages(
+            session, self._watch, self._sink, attach_build=lambda: self._attach("build", stdin_only=True)
+        )
 
     async def _run_background(self) -> None:
         """What goes on beside the stages: the conversation, and the watch over the pod."""

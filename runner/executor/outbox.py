@@ -1,7 +1,8 @@
 """Commands that an agent has not confirmed yet.
 
-An attach has no acknowledgement of its own: a command counts as delivered when the journal or an answer says so. Until then it stays here, in order, and
-all of it is sent again after a reconnect; every command is made so that a repeat does nothing.
+An attach has no acknowledgement of its own: a command counts as delivered when the journal or an answer says so.
+Until then it stays here, in order, and all of it is sent again after a reconnect; every command is made so that a
+repeat does nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ Key = tuple[str, str]
 
 
 class Outbox:
-    """Unconfirmed commands in the order of posting. Bounded by what one job posts: a few for each stage and one for each note."""
+    """Unconfirmed commands in the order of posting.
+
+    Bounded by what one job posts: a few for each stage and one for each note.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[Key, tuple[bytes, ...]] = {}
@@ -29,7 +33,10 @@ class Outbox:
         self._waiting[key] = lines
 
     def confirm(self, key: Key) -> None:
-        """Forget a command that has been carried out. An unknown key is no error: confirmations repeat after a reconnect."""
+        """Forget a command that has been carried out.
+
+        An unknown key is no error: confirmations repeat after a reconnect.
+        """
         self._waiting.pop(key, None)
 
     def lines(self, key: Key) -> tuple[bytes, ...]:

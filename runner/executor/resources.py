@@ -1,7 +1,7 @@
 """What one job made in the cluster, and its removal.
 
-Every object is noted before it is asked for, so that a create whose answer was lost is removed too. The pod owns the rest, so its deletion takes them
-along; they are deleted by name only when there is no pod to own them.
+Every object is noted before it is asked for, so that a create whose answer was lost is removed too. The pod owns the
+rest, so its deletion takes them along; they are deleted by name only when there is no pod to own them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ class Resources:
         except ConflictError:
             pass  # another object has the name by now: ours is gone
         except KubeError as error:
-            log.error("an object of a job is left in the cluster", resource=resource, name=name, reason=str(error))
+            log.warning("an object of a job is left in the cluster", resource=resource, name=name, reason=str(error))
             return
         self.forget(resource, name)

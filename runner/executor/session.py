@@ -1,7 +1,7 @@
 """The conversation with a pod's helper agent, across any number of connections.
 
-One connection may end at any byte; the conversation goes on with the next one where the log and the journal stand (docs/decisions/001). What the agent
-sends goes to the job's log; what it is told is kept until it has confirmed it.
+One connection may end at any byte; the conversation goes on with the next one where the log and the journal stand
+(docs/decisions/001). What the agent sends goes to the job's log; what it is told is kept until it has confirmed it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 WINDOW_BYTES = 512 * 1024
-"""How far the agent may be ahead of our acknowledgement: what a dead connection can hold without blocking the next (decision 001)."""
+"""How far the agent may be ahead of our acknowledgement:
+
+What a dead connection can hold without blocking the next (decision 001).
+"""
 
 ACK_BYTES = WINDOW_BYTES // 4
 RECONNECT_INTERVALS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -53,7 +56,10 @@ MAX_REFUSALS = 5
 
 
 class PodSession:
-    """Commands to a helper agent, and its journal and log to the job's log. Runs as one background task of the job's group."""
+    """Commands to a helper agent, and its journal and log to the job's log.
+
+    Runs as one background task of the job's group.
+    """
 
     def __init__(
         self, connect: Callable[[], AbstractAsyncContextManager[AttachStream]], sink: LogSink, *, job_id: int
@@ -96,7 +102,10 @@ class PodSession:
         self._send(lines)
 
     async def send_file(self, name: str, text: str) -> bool:
-        """Put a script into the scripts volume; true once the agent has checked it, false when the conversation ended first."""
+        """Put a script into the scripts volume;
+
+        True once the agent has checked it, false when the conversation ended first.
+        """
         self._sealed.pop(name, None)
         key = ("file", name)
         lines = tuple(put_commands(name, text.encode()))
@@ -267,7 +276,9 @@ class PodSession:
             return
         self._refusals += 1
         if self._refusals > MAX_REFUSALS:
-            self._refuse(f"the helper could not store the script {name}: {'; '.join(self.trouble) or 'is its volume full?'}")
+            self._refuse(
+                f"the helper could not store the script {name}: {'; '.join(self.trouble) or 'is its volume full?'}"
+            )
             return
         self._send(self._outbox.lines(key))  # a part was lost: send the whole file again
 

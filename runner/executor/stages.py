@@ -1,7 +1,8 @@
 """How one attempt of a stage runs in a pod.
 
-`AttachStages` is the way of docs/decisions/001: agents, a journal, exit records. `ExecStages` is `FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY`: one exec for each stage, whose
-connection is its life. Both give evidence, never a judgement.
+`AttachStages` is the way of docs/decisions/001: agents, a journal, exit records. `ExecStages` is
+`FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY`: one exec for each stage, whose connection is its life. Both give
+evidence, never a judgement.
 """
 
 from __future__ import annotations
@@ -144,7 +145,10 @@ class ExecStages:
     """One exec for each stage. A connection that is lost is a stage that is lost: nothing proves how it ended."""
 
     def __init__(
-        self, open_exec: Callable[[str, tuple[str, ...]], AbstractAsyncContextManager[ExecStream]], watch: PodWatch, sink: LogSink
+        self,
+        open_exec: Callable[[str, tuple[str, ...]], AbstractAsyncContextManager[ExecStream]],
+        watch: PodWatch,
+        sink: LogSink,
     ) -> None:
         self._open_exec = open_exec
         self._watch = watch
@@ -154,7 +158,10 @@ class ExecStages:
         """Nothing goes on beside an exec."""
 
     async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
-        """Feed the script to a shell and read to its end. A stopped stage is left to the pod's removal, as the original does."""
+        """Feed the script to a shell and read to its end.
+
+        A stopped stage is left to the pod's removal, as the original does.
+        """
         self._sink.entry(StartEntry(attempt, self._sink.offset, time.time()))
         code: int | None = None
         with anyio.CancelScope() as scope:

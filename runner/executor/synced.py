@@ -1,7 +1,8 @@
 """Streams that begin with stale bytes.
 
-After a reconnect an attach may first deliver what an earlier connection had asked for. The agent writes the connection's token before anything new;
-these readers throw away what comes before it. Pure: bytes in, bytes or lines out.
+After a reconnect an attach may first deliver what an earlier connection had asked for. The agent writes the
+connection's token before anything new; these readers throw away what comes before it. Pure: bytes in, bytes or lines
+out.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class SyncedLines:
         if self.synced:
             return lines
         for index, line in enumerate(lines):
-            # A stale line may have been cut in its middle, so the mark is looked for at the end of a line, not as the whole of it.
+            # A stale line may have been cut in its middle, so the mark is looked for at the end of a line, not as the
+            # whole of it.
             if line.endswith(self._mark):
                 self.synced = True
                 return lines[index + 1 :]

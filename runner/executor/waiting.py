@@ -1,6 +1,7 @@
 """Wait until a pod runs, and tell the job's log what it waits for.
 
-`poll_timeout` bounds the wait. What keeps a pod from starting is told as soon as it is known, once for each change; what can never pass ends the job at once.
+`poll_timeout` bounds the wait. What keeps a pod from starting is told as soon as it is known, once for each change;
+what can never pass ends the job at once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ class PodWait:
     """One pod's way from its creation to Running."""
 
     def __init__(
-        self, client: KubeClient, watch: PodWatch, sink: LogSink, *, namespace: str, name: str, settings: KubernetesConfig
+        self,
+        client: KubeClient,
+        watch: PodWatch,
+        sink: LogSink,
+        *,
+        namespace: str,
+        name: str,
+        settings: KubernetesConfig,
     ) -> None:
         self._client = client
         self._watch = watch

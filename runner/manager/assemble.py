@@ -72,7 +72,7 @@ def assemble(
             runner.token,
             info=ClientInfo(version=__version__, revision=REVISION, shell=runner.shell),
             system_id=system_id,
-            tls=TlsFiles(runner.tls_ca_file, runner.tls_cert_file, runner.tls_key_file),
+            tls=TlsFiles(ca_file=runner.tls_ca_file, cert_file=runner.tls_cert_file, key_file=runner.tls_key_file),
             pool=pool,
             observe=seen.gitlab,
         )

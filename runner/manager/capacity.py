@@ -1,7 +1,7 @@
 """Who may ask for a job now: `concurrent`, `limit`, `request_concurrency` and `check_interval` as one book.
 
-Pure: `now` is an argument. A slot is reserved before GitLab is asked, so the process never holds more jobs than `concurrent` says, and each reservation ends
-in exactly one of `answered` and `finished`.
+Pure: `now` is an argument. A slot is reserved before GitLab is asked, so the process never holds more jobs than
+`concurrent` says, and each reservation ends in exactly one of `answered` and `finished`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ class Capacity:
             del self._lines[runner]
 
     def next_wakeup(self, now: float) -> float | None:
-        """When `next_asks` may have something again without anything else happening; None: only after `answered` or `finished`."""
+        """When `next_asks` may have something again without anything else happening;
+
+        None: only after `answered` or `finished`.
+        """
         if self.reserved >= self.concurrent:
             return None
         waiting = [line.ask_at for line in self._lines.values() if self._wants(line)]

@@ -5,9 +5,10 @@
     stages    run what the plan says, one attempt after the other
     end       send the rest of the log and the final state, while the place is removed beside it
 
-`abort` is the scope of prepare and stages: its deadline is the job's time-out, and GitLab's abort, a cancel before the scripts and this process's end cut it. Inside of it
-a cancel during the scripts, and their own time-outs, only stop the script, so that after_script and what follows still run. Nothing here knows what kind
-of place it is, nor when a byte is sent.
+`abort` is the scope of prepare and stages: its deadline is the job's time-out, and GitLab's abort, a cancel before
+the scripts and this process's end cut it. Inside of it a cancel during the scripts, and their own time-outs, only
+stop the script, so that after_script and what follows still run. Nothing here knows what kind of place it is, nor
+when a byte is sent.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ACKNOWLEDGE_TIMEOUT = 10.0
-"""Seconds for telling GitLab that the job runs. Without an answer the job goes on: the log's first patch says the same."""
+"""Seconds for telling GitLab that the job runs.
+
+Without an answer the job goes on: the log's first patch says the same.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,10 @@ class Deadlines:
 
 
 class JobRun:
-    """One job. `run` is one task, always a child of a task group; `interrupt` and `hurry` may be called from beside it."""
+    """One job.
+
+    `run` is one task, always a child of a task group; `interrupt` and `hurry` may be called from beside it.
+    """
 
     def __init__(
         self,
@@ -297,6 +304,6 @@ class JobRun:
 
 
 _OUT_OF_TIME = (
-    "{stage} could not run to completion because the timeout was exceeded. For more control over job and script timeouts see: "
-    "https://docs.gitlab.com/ci/runners/configure_runners/#set-script-and-after_script-timeouts"
+    "{stage} could not run to completion because the timeout was exceeded. "
+    "For more control over job and script timeouts see: https://docs.gitlab.com/ci/runners/configure_runners/#set-script-and-after_script-timeouts"
 )

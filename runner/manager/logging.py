@@ -1,6 +1,7 @@
 """The manager's own log: events in few words with fields, on stderr.
 
-Three forms: `runner` (the original's, coloured and padded), `text` (key=value) and `json`. No line ever holds a token or a job's variable.
+Three forms: `runner` (the original's, coloured and padded), `text` (key=value) and `json`. No line ever holds a token
+or a job's variable.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The process: one task group over executors, the scheduler and every job.
 
-`RunnerManager` takes its parts, so that a test or an embedding program gives it others. `serve` is a plain coroutine; `drain` and `abort` end it, gently or not.
+`RunnerManager` takes its parts, so that a test or an embedding program gives it others. `serve` is a plain coroutine;
+`drain` and `abort` end it, gently or not.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class RunnerManager:
         self._executors: dict[Hashable, Executor] = {}
         self._coordinators: dict[Hashable, Coordinator] = {}
         self._running: dict[int, JobRun] = {}
+        self._idle = anyio.Event()
         self._places = Places()
         self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
         for number, runner in enumerate(config.runners):
@@ -97,6 +99,11 @@ class RunnerManager:
                 if self._close:
                     await self._close()
         log.info("all jobs have ended")
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no job runs."""
+        while self._running:
+            await self._idle.wait()
 
     def drain(self) -> None:
         """Take no more jobs; `serve` returns when the running ones have ended."""
@@ -139,6 +146,9 @@ class RunnerManager:
                 await job_run.run()
             finally:
                 del self._running[job.id]
+                if not self._running:
+                    self._idle.set()
+                    self._idle = anyio.Event()
 
     def _job_run(self, key: Hashable, material: JobMaterial) -> JobRun:
         desk = CoordinatorDesk(self._coordinators[key], material.job, debug_trace=material.settings.debug_trace)
@@ -158,8 +168,8 @@ class RunnerManager:
         masker = Masker(
             material.secrets,
             token_prefixes(
-                features.token_mask_prefixes,
-                all_default=material.flags["FF_MASK_ALL_DEFAULT_TOKENS"],
+                (prefix.encode() for prefix in features.token_mask_prefixes),
+                all_defaults=material.flags["FF_MASK_ALL_DEFAULT_TOKENS"],
             ),
         )
         renderer = Renderer(masker, timestamps=material.flags["FF_TIMESTAMPS"], sections=features.trace_sections)

@@ -131,7 +131,8 @@ class JobMaterial:
 def _refuse_unknown(job: Job) -> None:
     if job.run:
         raise JobConfigurationError(
-            "the `run:` keyword needs native steps, which this runner does not have: write the job's commands under `script:`"
+            "the `run:` keyword needs native steps, which this runner does not have: "
+            "write the job's commands under `script:`"
         )
     unknown = unknown_executor_options(job)
     if unknown:

@@ -1,7 +1,7 @@
 """Ask, dispatch, count: jobs from GitLab, each in a task of one group, never more than `concurrent`.
 
-The scheduler knows no kind of executor and no wire: it asks through a `Coordinator`, and what it gets it hands to `start_job`. Draining stops the asking and
-lets the running jobs end; cancelling the scheduler ends them too.
+The scheduler knows no kind of executor and no wire: it asks through a `Coordinator`, and what it gets it hands to
+`start_job`. Draining stops the asking and lets the running jobs end; cancelling the scheduler ends them too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The process's own settings: environment and flags, never config.toml.
 
-Names that the original reads keep their names (`CONFIG_FILE`, `LOG_LEVEL`, `LOG_FORMAT`); new ones begin with `RUNNER_`. Flags win over the environment.
+Names that the original reads keep their names (`CONFIG_FILE`, `LOG_LEVEL`, `LOG_FORMAT`); new ones begin with
+`RUNNER_`. Flags win over the environment.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ class ProcessSettings(BaseSettings):
     on_sigterm: OnSigterm = Field(
         default="abort",
         validation_alias=AliasChoices("on_sigterm", "RUNNER_ON_SIGTERM"),
-        description="What the first SIGTERM does: let jobs end (`drain`, set in the image) or end them (`abort`, as the original does).",
+        description="What the first SIGTERM does: let jobs end (`drain`, as in the image) or end them (`abort`).",
     )
     final_update_timeout: float = Field(
         default=3600.0,
         validation_alias=AliasChoices("final_update_timeout", "RUNNER_FINAL_UPDATE_TIMEOUT"),
         gt=0,
-        description="Seconds for which a job's rest of log and final state are offered to a GitLab that does not take them.",
+        description="Seconds for which the rest of a log and the final state are offered to a GitLab that takes neither.",
     )
     max_jobs: int | None = Field(
         default=None,

@@ -6,7 +6,7 @@ Only the command line asks for them; an embedding program keeps its own.
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from enum import StrEnum
 
 import anyio
@@ -31,8 +31,9 @@ class Wish(StrEnum):
 def next_wish(number: signal.Signals, state: Wish | None, *, on_sigterm: str) -> Wish | None:
     """Say what a signal means in a state; None: nothing new.
 
-    QUIT drains and TERM or INT abort, as GitLab Runner has it; where TERM is told to drain (in the image, because Kubernetes sends TERM), it does. A second
-    signal of any kind while draining aborts, a second TERM or INT while aborting leaves at once.
+    QUIT drains and TERM or INT abort, as GitLab Runner has it; where TERM is told to drain (in the image, because
+    Kubernetes sends TERM), it does. A second signal of any kind while draining aborts, a second TERM or INT while
+    aborting leaves at once.
     """
     if number == signal.SIGHUP:
         return Wish.RELOAD
@@ -44,7 +45,7 @@ def next_wish(number: signal.Signals, state: Wish | None, *, on_sigterm: str) ->
     return Wish.EXIT if number != signal.SIGQUIT else None
 
 
-async def wishes(*, on_sigterm: str) -> AsyncIterator[Wish]:
+async def wishes(*, on_sigterm: str) -> AsyncGenerator[Wish, None]:
     """Yield a wish for each signal that changes something."""
     state: Wish | None = None
     with anyio.open_signal_receiver(signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:

@@ -1,7 +1,7 @@
 """The system id: how GitLab tells apart processes that share one token.
 
-The original's file and form: `.runner_system_id` beside config.toml, `s_` and twelve characters of the machine, or `r_` and twelve random ones. A place that
-cannot be written to (a ConfigMap) costs only stability, so it is a warning.
+The original's file and form: `.runner_system_id` beside config.toml, `s_` and twelve characters of the machine, or
+`r_` and twelve random ones. A place that cannot be written to (a ConfigMap) costs only stability, so it is a warning.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A job's log on its way from the pod to GitLab.
 
-`Trace` is the sink that the executor writes to and the task that sends. What it stores is decided by `runner.trace.rendering`, when it is sent by
-`runner.trace.patching`; here are only the clock, the file and the waiting. Its background task stands outside the job's abort scope, and `finish` sends by itself: when
-everything around is being cancelled, the background task makes no step any more.
+`Trace` is the sink that the executor writes to and the task that sends. What it stores is decided by
+`runner.trace.rendering`, when it is sent by `runner.trace.patching`; here are only the clock, the file and the
+waiting. Its background task stands outside the job's abort scope, and `finish` sends by itself: when everything
+around is being cancelled, the background task makes no step any more.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import structlog
-from anyio import to_thread
 
-from runner.gitlab.errors import CoordinatorError
 from runner.trace.buffer import TraceBuffer
 from runner.trace.journal import NoteEntry, clip_note
 from runner.trace.patching import Done, Patch, PatchResult, Signal, Touch, TraceSession, Update, UpdateResult, Wait
@@ -36,7 +35,10 @@ SPOOL_BYTES = 64 * 1024
 """A log up to this size stays in memory; most jobs never touch the disk."""
 
 FINAL_RETRY_LIMIT = 1_000_000
-"""Tries of the last requests. The deadline of `finish` bounds them, so that a GitLab which is away for an hour still hears of the job."""
+"""Tries of the last requests.
+
+The deadline of `finish` bounds them, so that a GitLab which is away for an hour still hears of the job.
+"""
 
 
 class JobDesk(Protocol):
@@ -52,7 +54,10 @@ class JobDesk(Protocol):
 
 
 class Trace:
-    """One job's log. Notes come from the manager, bytes and entries from the executor; all of it goes out in one order."""
+    """One job's log.
+
+    Notes come from the manager, bytes and entries from the executor; all of it goes out in one order.
+    """
 
     def __init__(
         self,
@@ -157,7 +162,8 @@ class Trace:
                     await self._carry_out(request)
 
     async def finish(self, outcome: Outcome, reason: str) -> bool:
-        """Send the rest of the log and the final state; say whether GitLab has taken it. `reason` is GitLab's word for the failure.
+        """Send the rest of the log and the final state; say whether GitLab has taken it. `reason` is GitLab's word
+        for the failure.
 
         The caller bounds it and shields it.
         """

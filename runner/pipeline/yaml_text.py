@@ -1,7 +1,8 @@
 """YAML as GitLab reads it, with the line of every value.
 
-Plain data comes out: dicts, lists, scalars, and a `Reference` for each `!reference`. Anchors, aliases and merge keys are resolved here. Lines are found by path, as
-`("build", "script", 0)`; a path that a merge key brought in has the line where it was written.
+Plain data comes out: dicts, lists, scalars, and a `Reference` for each `!reference`. Anchors, aliases and merge keys
+are resolved here. Lines are found by path, as `("build", "script", 0)`; a path that a merge key brought in has the
+line where it was written.
 """
 
 from __future__ import annotations
