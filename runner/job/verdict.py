@@ -178,7 +178,7 @@ def _recorded(evidence: Evidence) -> Ruling | None:
         return _exited(evidence, evidence.exit_code)
     if evidence.lost:
         come_to_harm = pod_ruling(evidence.pod) is not None and _doom(evidence) != "later"
-        return None if come_to_harm else _killed()
+        return None if come_to_harm else _killed(evidence)
     return _ended_well(evidence) if evidence.exit_code == 0 else None
 
 
@@ -219,8 +219,11 @@ def _exited(evidence: Evidence, exit_code: int) -> Ruling:
     )
 
 
-def _killed() -> Ruling:
-    return _script_failure("run.killed", "killed: the script ended without leaving an exit code")
+def _killed(evidence: Evidence) -> Ruling:
+    message = "killed: the script ended without leaving an exit code"
+    if evidence.oom_kills > 0:
+        return _script_failure("run.oom", f"{message} ({_memory_text(evidence.oom_kills)})")
+    return _script_failure("run.killed", message)
 
 
 def _log_removed() -> Ruling:
