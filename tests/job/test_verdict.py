@@ -305,6 +305,16 @@ ROWS: dict[str, tuple[Evidence, str, Outcome]] = {
             "the node lost sight of the container",
         ),
     ),
+    "phase unknown": (
+        Evidence(ATTEMPT, pod=OUTSIDE["node lost"]),
+        "node.lost",
+        failed(SYSTEM, 'pod "ci/runner-1" is in phase Unknown'),
+    ),
+    "phase failed": (
+        Evidence(ATTEMPT, pod=replace(OUTSIDE["failed"], message="no word why")),
+        "pod.failed",
+        failed(SYSTEM, 'pod "ci/runner-1" is in phase Failed: no word why'),
+    ),
     "disk used up": (
         Evidence(
             ATTEMPT,
