@@ -57,7 +57,7 @@ class FieldNames:
 
     def __init__(self, warn: Warn) -> None:
         self._warn = warn
-        self._spelled: dict[Path, Path] = {}
+        self._spelled: dict[Path, Path] = {(): ()}
         self._secret: set[Path] = set()
 
     def translate(self, model: type[Table], table: Mapping[str, object]) -> dict[str, Any]:
@@ -66,10 +66,10 @@ class FieldNames:
 
     def spelled(self, path: Path) -> Path:
         """A path of fields as the file spells it; as far as the file has it, the rest as it is."""
-        for end in range(len(path), 0, -1):
-            if path[:end] in self._spelled:
-                return (*self._spelled[path[:end]], *path[end:])
-        return path
+        end = len(path)
+        while path[:end] not in self._spelled:
+            end -= 1
+        return (*self._spelled[path[:end]], *path[end:])
 
     def is_secret(self, path: Path) -> bool:
         """Whether a field on the path is secret."""
@@ -120,16 +120,18 @@ class FieldNames:
                 self._warn((*spelled, key), f"the key is a former name; write {' and '.join(former[low].fields)}")
                 claims.append((0 if former[low].wins else 3, key, former[low].fields))
             else:
-                self._leftover(model, key, (*spelled, key))
+                self._leftover(model, key, (*spelled, key), table[key])
         return [(key, fields) for _, key, fields in sorted(claims, key=lambda claim: claim[0])]
 
-    def _leftover(self, model: type[Table], key: str, path: Path) -> None:
+    def _leftover(self, model: type[Table], key: str, path: Path, value: object) -> None:
         """A key that sets nothing: of another executor, one we cannot act on, or a mistake."""
         low = key.casefold()
         if low in model.KNOWN_BUT_UNUSED:
             return
         if low in model.NOT_ACTED_ON:
-            self._warn(path, "this version does not act on the key")
+            # `register` writes guards with empty values and empty tables: they ask for nothing.
+            if value:
+                self._warn(path, "this version does not act on the key")
             return
         known = [toml_key(name, field) for name, field in model.model_fields.items()]
         self._warn(path, "the key is unknown and ignored" + nearest(low, [*known, *model.NOT_ACTED_ON]))
