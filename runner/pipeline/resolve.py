@@ -1,7 +1,7 @@
 """From files to one tree: local includes, `default`, `extends` and `!reference` as GitLab resolves them.
 
-What is merged: mappings key by key, everything else is replaced. Included files come first, in their order; the including file wins. `extends` is
-resolved after all files are one, `!reference` after that.
+What is merged: mappings key by key, everything else is replaced. Included files come first, in their order; the
+including file wins. `extends` is resolved after all files are one, `!reference` after that.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class _Includes:
         if document.data is None:
             document.data = {}
         if not isinstance(document.data, dict):
-            raise PipelineError([f"{file}:1: a pipeline is a mapping of jobs, this is a {type(document.data).__name__}."])
+            raise PipelineError(
+                [f"{file}:1: a pipeline is a mapping of jobs, this is a {type(document.data).__name__}."]
+            )
         self._open.append(file)
         for entry, path in _entries(document.data.pop("include", None)):
             self._include(entry, document, ("include", *path))
@@ -94,7 +96,9 @@ class _Includes:
         if not isinstance(entry, dict):
             raise PipelineError([f"{place}: `include` takes files or mappings such as `local: path`."])
         if "rules" in entry:
-            self._tree.warnings.append(PipelineWarning(place, "`include:rules` are not evaluated, the file is included"))
+            self._tree.warnings.append(
+                PipelineWarning(place, "`include:rules` are not evaluated, the file is included")
+            )
         if isinstance(entry.get("local"), str):
             self.add(posixpath.normpath(entry["local"].lstrip("/")), place)
             return
