@@ -75,7 +75,8 @@ class Coordinator:
     """GitLab for one runner: its URL, its token, its cursor.
 
     `pool` is shared by the runners of a process so that they share connections; without one the coordinator has its
-    own. `url` is the runner's, with or without `/ci` at its end. Every method may be cancelled at any time.
+    own. `url` is the runner's, with or without `/ci` at its end. `fraction` gives the randomness of waits. Every method
+    may be cancelled at any time.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Coordinator:
         pool: ClientPool | None = None,
         observe: Observe | None = None,
         farewell_timeout: float = 1.0,
+        fraction: Callable[[], float] = random.random,
     ) -> None:
         parsed = httpx.URL(url.rstrip("/").removesuffix("/ci").rstrip("/"))
         self._token = token
@@ -101,6 +103,7 @@ class Coordinator:
         self._client = self._pool.client(self._base, tls or TlsFiles())
         self._observe = observe or (lambda method, route, status, seconds: None)
         self._farewell_timeout = farewell_timeout
+        self._fraction = fraction
         self._last_update = ""
         self._backoff = Backoff()
 
@@ -259,7 +262,7 @@ class Coordinator:
         if reply.answer not in {JobAnswer.UNAVAILABLE, JobAnswer.THROTTLED, JobAnswer.GARBAGE}:
             self._backoff.succeeded()
             return reply
-        delay = self._backoff.failed(random.random())
+        delay = self._backoff.failed(self._fraction())
         return reply if reply.retry_after is not None else replace(reply, retry_after=delay)
 
     async def _repeated(self, call: _Call, attempts: int) -> _Answer:
@@ -275,7 +278,7 @@ class Coordinator:
                 if attempt == attempts or not is_retriable(answer.status):
                     return answer
                 delay = server_delay(answer.headers, time.time())
-            await anyio.sleep(jittered(attempt, random.random()) if delay is None else delay)
+            await anyio.sleep(jittered(attempt, self._fraction()) if delay is None else delay)
         raise AssertionError("attempts is at least 1")
 
     async def _exchange(self, call: _Call) -> _Answer:

@@ -206,7 +206,8 @@ def translated(url: str, tls: TlsSetup) -> Iterator[None]:
 def _trouble(error: Exception, url: str, tls: TlsSetup) -> CoordinatorError:
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, ssl.SSLError):
+        # aiohttp's own errors are TLS errors too, but know nothing; the one with the facts lies behind them.
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
             return CoordinatorUnavailableError(tls.explain(cause, url), sent=False)
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
         return CoordinatorConfigurationError(f"The url {url} of this runner is not the address of a GitLab.")

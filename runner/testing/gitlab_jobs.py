@@ -162,6 +162,12 @@ class JobRecord:
         else:
             self._finish("canceled")
 
+    def lose_trace(self, keep_bytes: int = 0) -> None:
+        """Forget the end of the stored log, as GitLab does when it fails over to a server that had not got it."""
+        del self._trace[keep_bytes:]
+        self._crc = zlib.crc32(self._trace)
+        self._notify()
+
     def assign(self, request: Json) -> None:
         """Give the job to the runner that sent this request."""
         self.request = request
