@@ -14,6 +14,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -156,6 +157,12 @@ class GitLabServer:
     ) -> Repository:
         """Make a project's repository, such as `acme/demo`; the tokens of running jobs may fetch from it."""
         return await self._repositories.create(path, url=f"{self.url}/{path}.git", files=files, branch=branch)
+
+    async def mirror_repository(self, path: str, source: Path, *, branch: str, sha: str) -> Repository:
+        """Serve a copy of a repository of this machine as a project; objects that change later are not seen."""
+        return await self._repositories.mirror(
+            path, url=f"{self.url}/{path}.git", source=source, branch=branch, sha=sha
+        )
 
     async def outage(self) -> None:
         """Refuse every connection and cut the open ones; jobs and logs are kept."""

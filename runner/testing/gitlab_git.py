@@ -104,6 +104,21 @@ class Repositories:
         await repository.commit(files, message="Begin")
         return repository
 
+    async def mirror(self, path: str, *, url: str, source: Path, branch: str, sha: str) -> Repository:
+        """Serve a copy of an existing repository whose branch stands at `sha`; its objects are shared, not copied."""
+        if self._root is None:
+            self._root = Path(tempfile.mkdtemp(prefix="gitlab-"))
+        directory = self._root / f"{path}.git"
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        await anyio.run_process(["git", "clone", "--quiet", "--bare", "--shared", str(source), str(directory)])
+        (directory / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
+        (directory / "config").write_text(_CONFIG)
+        repository = Repository(path, url=url, directory=directory, branch=branch)
+        repository.sha = sha
+        await repository._git("update-ref", f"refs/heads/{branch}", sha)
+        await repository._git("update-ref", f"refs/pipelines/{repository.pipeline_id}", sha)
+        return repository
+
     async def serve(self, request: web.Request, path_info: str) -> web.StreamResponse:
         """Answer a git client's request as a web server with CGI does; the caller has checked who asks."""
         if self._root is None:
