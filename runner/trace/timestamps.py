@@ -8,6 +8,7 @@ them, so the caller cuts them by the journal.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
 EXECUTOR = b"00O"
 """The runner's own lines."""
@@ -61,9 +62,9 @@ class _Stream:
         lines, newline, rest = data.rpartition(b"\n")
         out: list[bytes] = []
         if newline:
-            # All lines but the first began in this piece and have its time.
-            later = b"\n%b %b " % (_moment(at), self._name)
-            out += (self._header(at), self._pending, lines.replace(b"\n", later), b"\n")
+            if b"\n" in lines:  # all lines but the first began in this piece and have its time
+                lines = lines.replace(b"\n", b"\n%b %b " % (_moment(at), self._name))
+            out += (self._header(at), self._pending, lines, b"\n")
             self._pending, self._flag = b"", b" "
         if rest and not self._pending:
             self._began_at = at
@@ -131,4 +132,9 @@ def _length(first: int) -> int:
 
 def _moment(at: float) -> bytes:
     seconds, micros = divmod(round(at * 1_000_000), 1_000_000)
-    return b"%b.%06dZ" % (datetime.fromtimestamp(seconds, UTC).isoformat()[:19].encode("ascii"), micros)
+    return b"%b.%06dZ" % (_second(seconds), micros)
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> bytes:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19].encode("ascii")
