@@ -80,9 +80,15 @@ def read_job_secrets(secrets: Iterable[Manifest]) -> JobRecord:
     if _checksum(plan, payload) != annotations.get(_SUM_ANNOTATION):
         raise JobSecretError("The job's Secrets do not belong together: their checksum is another one.")
     try:
-        return JobRecord(payload=gzip.decompress(payload), plan=gzip.decompress(plan))
+        return JobRecord(payload=_unpacked(payload), plan=_unpacked(plan))
     except (OSError, EOFError, zlib.error) as error:
         raise JobSecretError("The job's Secrets cannot be unpacked.") from error
+
+
+def _unpacked(blob: bytes) -> bytes:
+    if not blob:  # which the library takes for an archive of nothing
+        raise EOFError
+    return gzip.decompress(blob)
 
 
 def _parts(blobs: dict[str, bytes]) -> list[dict[str, bytes]]:

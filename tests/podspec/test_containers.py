@@ -1,0 +1,189 @@
+"""Containers: commands, images, resources, security, environment."""
+
+from typing import Any
+
+import pytest
+
+from runner.config.kubernetes import KubernetesConfig
+from runner.job.variables import Variable, Variables
+from runner.podspec.containers import build_containers, build_resources, pull_policy
+
+
+def container(request: Any, name: str) -> dict[str, Any]:
+    """The container of that name."""
+    return next(each for each in build_containers(request) if each["name"] == name)
+
+
+def test_containers_are_sorted_when_there_are_services(make_request: Any) -> None:
+    """Build and helper first, then services by name, wherever they were declared."""
+    request = make_request(
+        job={"services": [{"name": "redis"}, {"name": "postgres", "alias": "db"}]},
+        kubernetes={"services": [{"name": "minio", "alias": "s3"}, {"name": ""}]},
+    )
+
+    assert [each["name"] for each in build_containers(request)] == ["build", "helper", "db", "s3", "svc-0"]
+
+
+def test_service_container_when_everything_is_given(make_request: Any) -> None:
+    """Entrypoint is the command, command the arguments; scripts and logs are not mounted."""
+    request = make_request(
+        job={
+            "services": [
+                {
+                    "name": "$CI_PROJECT_NAMESPACE/db:1",
+                    "alias": "db",
+                    "entrypoint": ["/bin/start"],
+                    "command": ["--fast", "now"],
+                    "ports": [{"number": 5432, "protocol": "https", "name": "sql"}],
+                    "pull_policy": ["if-not-present"],
+                    "executor_opts": {"kubernetes": {"user": "999:998"}},
+                }
+            ]
+        },
+        kubernetes={
+            "service_cpu_limit": "1",
+            "service_memory_request": "1Gi",
+            "service_container_security_context": {"run_as_non_root": True},
+        },
+        variables=Variables((Variable("CI_PROJECT_NAMESPACE", "shop", public=True),)),
+    )
+
+    assert container(request, "db") == {
+        "name": "db",
+        "image": "shop/db:1",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/start"],
+        "args": ["--fast", "now"],
+        "env": [{"name": "CI_PROJECT_NAMESPACE", "value": "shop"}],
+        "ports": [{"containerPort": 5432}],
+        "resources": {"limits": {"cpu": "1"}, "requests": {"memory": "1Gi"}},
+        "volumeMounts": [{"name": "repo", "mountPath": "/builds"}],
+        "securityContext": {
+            "runAsUser": 999,
+            "runAsGroup": 998,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["NET_RAW"]},
+        },
+        "stdin": True,
+        "stdinOnce": False,
+    }
+
+
+def test_entrypoints_are_kept_when_the_flag_honors_them(make_request: Any) -> None:
+    """Our command becomes the argument of the image's entrypoint, and services keep their own."""
+    request = make_request(
+        job={"services": [{"name": "db", "entrypoint": ["a"], "command": ["b"]}]},
+        feature_flags={"FF_KUBERNETES_HONOR_ENTRYPOINT": True},
+    )
+    build, helper, service = build_containers(request)
+
+    assert ("command" in build, build["args"]) == (False, ["sh", "-c", "build agent"])
+    assert ("command" in helper, helper["args"]) == (False, ["sh", "-c", "helper agent"])
+    assert (service["command"], service["args"]) == (["a"], ["b"])
+
+
+@pytest.mark.parametrize(
+    ("job", "kubernetes", "policies", "expected"),
+    [
+        ({}, {}, {}, ("", "", "")),
+        ({}, {"pull_policy": ["always", "never"]}, {}, ("Always", "Always", "Always")),
+        (
+            {"image": {"name": "x", "pull_policy": ["never"]}},
+            {"pull_policy": ["always"]},
+            {},
+            ("Never", "Never", "Always"),
+        ),
+        ({}, {"pull_policy": ["always"]}, {"svc-0": "if-not-present"}, ("Always", "Always", "IfNotPresent")),
+        (
+            {"services": [{"name": "db", "pull_policy": ["never"]}]},
+            {"pull_policy": ["always"]},
+            {},
+            ("Always", "Always", "Never"),
+        ),
+    ],
+    ids=["cluster decides", "configured", "image", "chosen for this try", "service"],
+)
+def test_pull_policy_when(
+    make_request: Any,
+    job: dict[str, Any],
+    kubernetes: dict[str, Any],
+    policies: dict[str, str],
+    expected: tuple[str, str, str],
+) -> None:
+    """The helper follows the build's image; what the fallback chose wins over all."""
+    request = make_request(job={"services": [{"name": "db"}], **job}, kubernetes=kubernetes, pull_policies=policies)
+
+    assert tuple(pull_policy(name, request) for name in ("build", "helper", "svc-0")) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "resources"),
+    [
+        ({}, "", {}),
+        (
+            {"cpu_limit": "2", "memory_limit": "1Gi", "ephemeral_storage_request": "5Gi"},
+            "",
+            {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"ephemeral-storage": "5Gi"}},
+        ),
+        ({"cpu_limit": "2", "helper_cpu_request": "0"}, "helper_", {"requests": {"cpu": "0"}}),
+        ({"service_memory_limit": "1Gi"}, "service_", {"limits": {"memory": "1Gi"}}),
+        ({"pod_cpu_limit": "8"}, "pod_", {"limits": {"cpu": "8"}}),
+    ],
+    ids=["nothing set", "build", "helper, explicit zero", "service", "pod"],
+)
+def test_build_resources_when(config: dict[str, str], kind: Any, resources: dict[str, Any]) -> None:
+    """Empty is not sent, zero is."""
+    assert build_resources(KubernetesConfig(**config), kind) == resources
+
+
+def test_services_have_their_own_resources_when_given(make_request: Any) -> None:
+    """A service's own amounts stand in place of the common ones."""
+    request = make_request(job={"services": [{"name": "db"}]}, kubernetes={"service_cpu_limit": "1"})
+    (service,) = request.services
+    own = type(service)(name="db", image="db", resources={"limits": {"cpu": "3"}})
+
+    assert container(request, "svc-0")["resources"] == {"limits": {"cpu": "1"}}
+    assert container(make_request(services=(own,)), "db")["resources"] == {"limits": {"cpu": "3"}}
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "environment"),
+    [
+        ({}, None),
+        ({"helper_container_security_context": {"run_as_user": 0}}, None),
+        ({"helper_container_security_context": {"run_as_user": 7}}, [{"name": "HOME", "value": "/scripts-77-4711"}]),
+        ({"pod_security_context": {"run_as_user": 1000}}, [{"name": "HOME", "value": "/scripts-77-4711"}]),
+    ],
+    ids=["image's user", "root", "container's user", "pod's user"],
+)
+def test_helper_has_a_home_when_its_user_is_unknown(make_request: Any, kubernetes: Any, environment: Any) -> None:
+    """Git writes its configuration at home, and an unknown user's home is `/`."""
+    assert container(make_request(kubernetes=kubernetes), "helper").get("env") == environment
+
+
+def test_ports_of_the_image_are_opened_when_named(make_request: Any) -> None:
+    """The interactive proxy reaches them."""
+    request = make_request(job={"image": {"name": "web", "ports": [{"number": 8080}]}})
+
+    assert container(request, "build")["ports"] == [{"containerPort": 8080}]
+
+
+def test_build_environment_is_expanded_and_escaped_when_public(make_request: Any) -> None:
+    """Public variables only, each once at its first place with its last value; a name no shell has is left out."""
+    variables = Variables(
+        (
+            Variable("GREETING", "hello $NAME", public=True),
+            Variable("NAME", "world", public=True),
+            Variable("PRICE", "5$", public=True, raw=True),
+            Variable("SECRET", "s3cr3ts3cr3t", masked=True),
+            Variable("COPY", "$SECRET", public=True),
+            Variable("1 two", "x", public=True),
+            Variable("GREETING", "bye $NAME", public=True),
+        )
+    )
+
+    assert container(make_request(variables=variables), "build")["env"] == [
+        {"name": "GREETING", "value": "bye world"},
+        {"name": "NAME", "value": "world"},
+        {"name": "PRICE", "value": "5$$"},
+    ]

@@ -1,0 +1,84 @@
+"""A service's environment, and the Secret for what must not stand in the pod."""
+
+from typing import Any
+
+from runner.job.payload import JobVariable
+from runner.job.variables import Variable, Variables
+from runner.podspec.environment import build_environment_secret, build_service_environment
+
+NAME = "runner-abcdefghi-project-77-concurrent-0-q1w2e3r4-environment"
+
+VARIABLES = Variables(
+    (
+        Variable("REGION", "north", public=True),
+        Variable("TEAM", "checkout"),
+        Variable("DB_PASSWORD", "hunter2hunter2", masked=True),
+    )
+)
+
+
+def service(make_request: Any, *variables: dict[str, Any]) -> Any:
+    """A request with one service that has these variables."""
+    payload = [JobVariable(**each).model_dump() for each in variables]
+    return make_request(job={"services": [{"name": "db", "variables": payload}]}, variables=VARIABLES)
+
+
+def test_service_environment_when_nothing_is_private(make_request: Any) -> None:
+    """The build's variables, overridden in their place by the service's own, expanded and escaped."""
+    request = service(
+        make_request,
+        {"key": "MODE", "value": "fast $REGION"},
+        {"key": "REGION", "value": "south"},
+        {"key": "COST", "value": "5$", "raw": True},
+        {"key": "bad name", "value": "x"},
+    )
+
+    assert build_service_environment(request.services[0], request) == [
+        {"name": "REGION", "value": "south"},
+        {"name": "MODE", "value": "fast north"},
+        {"name": "COST", "value": "5$$"},
+    ]
+    assert build_environment_secret(request) is None
+
+
+def test_service_environment_refers_to_a_secret_when_a_value_is_private(make_request: Any) -> None:
+    """A masked value, and one that came from a variable that is not public, are kept in a Secret instead."""
+    request = service(
+        make_request,
+        {"key": "PASSWORD", "value": "$DB_PASSWORD"},
+        {"key": "OWNER", "value": "team $TEAM"},
+        {"key": "LITERAL", "value": "xhunter2hunter2x", "raw": True},
+        {"key": "MODE", "value": "fast"},
+    )
+
+    def reference(key: str) -> dict[str, Any]:
+        return {"secretKeyRef": {"name": NAME, "key": key}}
+
+    assert build_service_environment(request.services[0], request) == [
+        {"name": "REGION", "value": "north"},
+        {"name": "PASSWORD", "valueFrom": reference("svc-0.0")},
+        {"name": "OWNER", "valueFrom": reference("svc-0.1")},
+        {"name": "LITERAL", "valueFrom": reference("svc-0.2")},
+        {"name": "MODE", "value": "fast"},
+    ]
+    assert build_environment_secret(request) == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": NAME,
+            "namespace": "ci",
+            "labels": {
+                "job.runner.gitlab.com/id": "4711",
+                "job.runner.gitlab.com/pod-name": "runner-abcdefghi-project-77-concurrent-0-q1w2e3r4",
+                "manager.runner.gitlab.com/system-id": "s_0123456789ab",
+                "manager.runner.gitlab.com/id-short": "abcdefghi",
+            },
+            "annotations": {"job.runner.gitlab.com/expires-at": "2027-01-15T10:00:00Z"},
+        },
+        "type": "Opaque",
+        "data": {
+            "svc-0.0": "aHVudGVyMmh1bnRlcjI=",
+            "svc-0.1": "dGVhbSBjaGVja291dA==",
+            "svc-0.2": "eGh1bnRlcjJodW50ZXIyeA==",
+        },
+    }
