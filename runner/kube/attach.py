@@ -10,9 +10,10 @@ container's own writes wait, for every reader of that container. So read on, or 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -96,7 +97,7 @@ class PodStream:
 
     async def aclose(self) -> None:
         """Say goodbye, wait a moment for the answer, and cut the connection."""
-        with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        with suppress(OSError), anyio.move_on_after(CLOSE_TIMEOUT, shield=True), _own_cancellation():
             await self._socket.close()
 
     async def _next_frame(self) -> Frame | None:
@@ -160,7 +161,7 @@ class PodStream:
 
     async def _transmit(self, message: bytes) -> None:
         try:
-            with anyio.fail_after(SEND_TIMEOUT):
+            with anyio.fail_after(SEND_TIMEOUT), _own_cancellation():
                 await self._socket.send_bytes(message)
         except TimeoutError as error:
             raise self._lost("took no bytes for too long", reason="SendTimeout") from error
@@ -169,7 +170,7 @@ class PodStream:
 
     async def _control(self, sending: Awaitable[None]) -> None:
         """Send a ping or its like. A connection that takes none may still have something to read."""
-        with suppress(aiohttp.ClientError, OSError), anyio.move_on_after(self._interval):
+        with suppress(aiohttp.ClientError, OSError), anyio.move_on_after(self._interval), _own_cancellation():
             await sending
 
     def _ended_by(self, message: aiohttp.WSMessage) -> StreamLostError:
@@ -292,6 +293,23 @@ async def open_exec(
         yield stream
     finally:
         await stream.aclose()
+
+
+@contextmanager
+def _own_cancellation() -> Iterator[None]:
+    """Turn a cancellation that nobody asked for into ConnectionAbortedError.
+
+    All writers to an aiohttp connection that is full wait for one future, and the cancellation of one of them cancels
+    that future: the others, and whoever writes next, are handed a cancellation that was never theirs. A task would end
+    without a word.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionAbortedError("an earlier write was given up") from error
 
 
 def _query(container: str, **wanted: bool) -> tuple[tuple[str, str], ...]:

@@ -55,9 +55,9 @@ def encode(data: bytes, *, channel: int = STDIN) -> Iterator[bytes]:
 
 
 def half_close(protocol: str, *, channel: int = STDIN) -> bytes | None:
-    """Return the message that closes one channel, or None when the protocol has none (v4:
+    """Return the message that closes one channel, or None when the protocol has none.
 
-    Ignored, and the command would wait for ever).
+    v4 ignores it, and a command that waits for the end of its stdin would wait for ever.
     """
     return bytes((_CLOSE, channel)) if protocol == V5 else None
 

@@ -177,10 +177,9 @@ def _connection(
     configuration: Configuration, refresh: Refresh | None, source: str, environ: Mapping[str, str]
 ) -> Connection:
     host = str(configuration.host).rstrip("/")
-    parts = urlsplit(host)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_url(host):
         raise ConnectionSettingsError(f"{host} ({source}) is no http or https URL.")
-    tls = build_tls(configuration, source) if parts.scheme == "https" else None
+    tls = build_tls(configuration, source) if host.startswith("https:") else None
     proxy = str(configuration.proxy or "") or proxy_for(host, environ)
     headers: dict[str, str] = {}
     if proxy:
@@ -196,6 +195,14 @@ def _connection(
         proxy=proxy,
         proxy_headers=headers,
     )
+
+
+def _is_url(host: str) -> bool:
+    try:
+        parts = urlsplit(host)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def _shrink_tls_buffers() -> None:

@@ -63,10 +63,7 @@ class KubeconfigRefresh:
 
     @property
     def due(self) -> bool:
-        """Whether it is time:
-
-        A plugin says when its credentials expire, files and providers are looked at each minute.
-        """
+        """Whether it is time: a plugin says when, files and providers are looked at each minute."""
         return time.monotonic() >= self._due_at
 
     async def __call__(self) -> None:

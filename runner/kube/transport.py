@@ -276,8 +276,11 @@ class Transport:
 
     def _url(self, request: Request) -> URL:
         query = f"?{urlencode(request.query)}" if request.query else ""
-        # The path is quoted already; a second round would spoil it.
-        return URL(f"{self.connection.host}{request.path}{query}", encoded=True)
+        try:
+            # The path is quoted already; a second round would spoil it.
+            return URL(f"{self.connection.host}{request.path}{query}", encoded=True)
+        except ValueError as error:
+            raise _bad_address(request, self.connection.host) from error
 
     def _route(self) -> _Route:
         way = self.connection
@@ -335,13 +338,15 @@ def _translated(request: Request, host: str) -> Iterator[None]:
     try:
         yield
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise KubeError(
-            f"{request.sentence}: {host} is no address of an API server.", reason="InvalidAddress"
-        ) from error
+        raise _bad_address(request, host) from error
     except (aiohttp.ClientError, OSError, EOFError) as error:
         # OSError covers TimeoutError, resolver and TLS errors.
         reason, words, sent = _trouble(error)
         raise UnavailableError(f"{request.sentence}: {host} {words}.", reason=reason, sent=sent) from error
+
+
+def _bad_address(request: Request, host: str) -> KubeError:
+    return KubeError(f"{request.sentence}: {host} is no address of an API server.", reason="InvalidAddress")
 
 
 def _trouble(error: Exception) -> tuple[str, str, bool]:
