@@ -101,9 +101,7 @@ class FieldNames:
         self._spelled[fields] = spelled
         return self._table(model, value, fields, spelled) if isinstance(value, dict) else value
 
-    def _claims(
-        self, model: type[Table], table: Mapping[str, object], spelled: Path
-    ) -> list[tuple[str, tuple[str, ...]]]:
+    def _claims(self, model: type[Table], table: Mapping[str, object], spelled: Path) -> list[tuple[str, Fields]]:
         """Each key of a table with the fields it sets, the ones that win first; warns of keys that set none."""
         names = {toml_key(name, field): name for name, field in model.model_fields.items()}
         names |= {name: name for name in model.model_fields}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from runner.job.outcome import JobCanceledError, JobError, JobTimeoutError
+from runner.job.outcome import JobCanceledError, JobError, JobTimeoutError, Outcome, RunnerInterruptedError
 from runner.job.payload import Job
 from runner.job.settings import JobSettings
 
@@ -179,7 +179,8 @@ class Plan:
     def error(self, results: Sequence[StageResult]) -> JobError | None:
         """The error the job ends with: the script's before after_script's, that before the cache's and artifacts'.
 
-        A stage that ended the job at once decides alone, unless the script had failed before.
+        A stage that ended the job at once decides alone, unless the script had failed before. A failed preparation is
+        explained in GitLab Runner's words.
         """
         book = _Book(results)
         endings = (
@@ -193,7 +194,9 @@ class Plan:
 
     def _work_error(self, book: "_Book") -> JobError | None:
         """What went wrong before cache and artifacts are saved."""
-        work = (Stage.PREPARE_SCRIPT, *_SOURCES, *self.steps)
+        if unprepared := book.first_error((Stage.PREPARE_SCRIPT,)):
+            return _explained(unprepared)
+        work = (*_SOURCES, *self.steps)
         return book.first_error(work if self.ignore_after_script else (*work, Stage.AFTER_SCRIPT))
 
     def _next_source(self, book: "_Book") -> StageRun | None:
@@ -242,6 +245,17 @@ class Plan:
             Stage.CLEANUP_FILE_VARIABLES,
         )
         return next((StageRun(stage) for stage in endings if stage not in book), None)
+
+
+_PROFILE_ADVICE = "Check https://docs.gitlab.com/runner/shells/#shell-profile-loading for more information"
+
+
+def _explained(error: JobError) -> JobError:
+    """Say where the error of a preparation comes from; a job that was stopped needs no advice."""
+    if isinstance(error, JobCanceledError | JobTimeoutError | RunnerInterruptedError):
+        return error
+    message = f"prepare environment: {error.message}. {_PROFILE_ADVICE}"
+    return JobError.of(Outcome("failed", error.reason, error.exit_code, message)) or error
 
 
 class _Book:

@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.outcome import (
+    FailureReason,
     JobCanceledError,
     JobConfigurationError,
     JobError,
     JobTimeoutError,
+    Outcome,
+    RunnerInterruptedError,
     RunnerSystemError,
     ScriptError,
+    outcome_of,
 )
 from runner.job.payload import Job
 from runner.job.settings import JobSettings
@@ -144,7 +148,6 @@ def test_attempts_wait_longer_and_longer_up_to_a_bound(exponential: bool, delays
         (["upload_artifacts_on_success-1"], "upload_artifacts_on_success-1"),
         (["after_script-1", "upload_artifacts_on_success-1"], "upload_artifacts_on_success-1"),
         (["get_sources-1", "archive_cache_on_failure-1"], "get_sources-1"),
-        (["prepare_script-1"], "prepare_script-1"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, list) else "",
 )
@@ -153,6 +156,31 @@ def test_error_of_the_script_counts_before_those_of_cache_and_artifacts(fails: l
     errors: dict[str, JobError] = {name: ScriptError(index) for index, name in enumerate(fails, start=1)}
     _, results = driven(FULL, errors)
     assert FULL.error(results) is errors[winner]
+
+
+def test_failed_preparation_is_explained() -> None:
+    """The message says where it failed and what to read; reason and code stay."""
+    _, results = driven(FULL, {"prepare_script-1": ScriptError(3)})
+    error = FULL.error(results)
+    assert isinstance(error, ScriptError)
+    assert outcome_of(error) == Outcome(
+        "failed",
+        FailureReason.SCRIPT_FAILURE,
+        3,
+        "prepare environment: command terminated with exit code 3. "
+        "Check https://docs.gitlab.com/runner/shells/#shell-profile-loading for more information",
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [JobCanceledError(), JobTimeoutError("t"), RunnerInterruptedError()],
+    ids=["canceled", "timeout", "interrupted"],
+)
+def test_preparation_that_was_stopped_needs_no_advice(error: JobError) -> None:
+    """Who cancels a job knows why it ended."""
+    _, results = driven(FULL, {"prepare_script-1": error})
+    assert FULL.error(results) is error
 
 
 @pytest.mark.parametrize("stage", ["after_script-1", "cleanup_file_variables-1"])
