@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runner.testing.cluster.fates import Fate, Mishap, Rule, Script, Waiting
 from runner.testing.cluster.kubelet import Kubelet
+from runner.testing.cluster.process_kubelet import ProcessKubelet
 from runner.testing.cluster.scripted_kubelet import ScriptedKubelet, ScriptedPod
 
-__all__ = ["Fate", "Kubelet", "Mishap", "Rule", "Script", "ScriptedKubelet", "ScriptedPod", "Waiting"]
+__all__ = ["Fate", "Kubelet", "Mishap", "ProcessKubelet", "Rule", "Script", "ScriptedKubelet", "ScriptedPod", "Waiting"]

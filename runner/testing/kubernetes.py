@@ -84,14 +84,13 @@ class KubernetesServer:
 
     async def aclose(self) -> None:
         """End everything: connections, pods, processes, files. Raises what a kubelet's task raised."""
-        await self._listener.aclose()
-        try:
-            with anyio.CancelScope(shield=True):
-                await self.kubelet.aclose()
-        finally:
+        with anyio.CancelScope(shield=True):
+            await self._listener.aclose()
             try:
+                # Pods first: each ends what it started when its task is cancelled.
                 await self._owner.aclose()
             finally:
+                await self.kubelet.aclose()
                 if self._certificates is not None:
                     self._certificates.remove()
 
