@@ -24,7 +24,7 @@ from runner.executor.stages import AttachStages, ExecStages, Stages
 from runner.executor.waiting import PodWait
 from runner.executor.watching import PodWatch
 from runner.job.outcome import JobConfigurationError, JobError, RunnerSystemError
-from runner.job.variables import Variables, short_token
+from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
 from runner.kube.errors import ForbiddenError, InvalidError, KubeError
 from runner.podspec.agents import build_command, helper_command
@@ -34,7 +34,7 @@ from runner.podspec.pod import build_pod, pod_warnings
 from runner.podspec.request import PodRequest, directories_for
 from runner.podspec.secret import JobRecord, build_job_secrets
 from runner.podspec.services import pod_services
-from runner.podspec.volumes import builds_directory_is_shared
+from runner.podspec.volumes import shares_builds_dir
 
 if TYPE_CHECKING:
     from runner.config.model import RunnerConfig
@@ -67,8 +67,7 @@ class KubernetesExecutor:
     @property
     def shares_builds_dir(self) -> bool:
         """Whether the builds directory lies on a volume that other pods see too."""
-        volumes = self._runner.kubernetes.volumes
-        return builds_directory_is_shared(volumes, self._runner.builds_dir, Variables())
+        return shares_builds_dir(self._runner)
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Hold the connection and the watches until cancelled."""

@@ -178,7 +178,7 @@ class JobRun:
         """
         self._stage = "finish"
         self._trace.detach()
-        self._trace.note(*trailer(outcome))
+        self._trace.final_note(*trailer(outcome))
         async with anyio.create_task_group() as last:
             last.start_soon(self._finish, outcome)
             last.start_soon(self._remove)

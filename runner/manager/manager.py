@@ -144,6 +144,9 @@ class RunnerManager:
             self._running[job.id] = job_run
             try:
                 await job_run.run()
+            except Exception:
+                # A fault of this program must not end the other jobs; this one GitLab ends by its own time-out.
+                log.exception("a job was given up")
             finally:
                 del self._running[job.id]
                 if not self._running:
@@ -181,7 +184,7 @@ class RunnerManager:
         renderer = Renderer(Masker((job.token.encode(),), ()), timestamps=True, sections=False)
         trace = Trace(desk, renderer, limit_bytes=runner.output_limit * 1024, on_signal=lambda _: None)
         try:
-            trace.note(*trailer(outcome))
+            trace.final_note(*trailer(outcome))
             reason = supported_reason(outcome.reason, job.features.failure_reasons)
             with anyio.move_on_after(self._final_update_timeout):
                 await trace.finish(outcome, reason)

@@ -53,7 +53,7 @@ class ProcessSettings(BaseSettings):
         default=3600.0,
         validation_alias=AliasChoices("final_update_timeout", "RUNNER_FINAL_UPDATE_TIMEOUT"),
         gt=0,
-        description="Seconds for which the rest of a log and the final state are offered to a GitLab that takes neither.",
+        description="Seconds for which a log's rest and a final state are offered to a GitLab that takes neither.",
     )
     max_jobs: int | None = Field(
         default=None,

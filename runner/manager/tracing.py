@@ -91,7 +91,7 @@ class Trace:
         shows up when the journal has it.
         """
         self._seq += 1
-        note = NoteEntry(self._seq, kind, self._renderer.offset, self._now(), clip_note(text))
+        note = NoteEntry(self._seq, kind, self._renderer.received, self._now(), clip_note(text))
         self._notes[note.seq] = note
         if self._relay:
             self._relay(note)
@@ -181,6 +181,13 @@ class Trace:
             else:
                 await self._carry_out(request)
 
+    def final_note(self, kind: str, text: str) -> None:
+        """Write how the job ended, beyond the log's limit too."""
+        self._seq += 1
+        note = NoteEntry(self._seq, kind, self._renderer.received, self._now(), clip_note(text))
+        self._buffer.write_final(self._renderer.note(note))
+        self._changed()
+
     def close(self) -> None:
         """Forget the log."""
         self._file.close()
@@ -199,6 +206,9 @@ class Trace:
         if not rendered:
             return
         self._buffer.write(rendered)
+        self._changed()
+
+    def _changed(self) -> None:
         self._session.grew(self._buffer.size)
         self._grown.set()
         self._grown = anyio.Event()

@@ -88,7 +88,7 @@ async def harness(
     async with AsyncExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        server = gitlab or await stack.enter_async_context(GitLabServer(host=host))
+        server: GitLabServer = gitlab or await stack.enter_async_context(GitLabServer(host=host))
         if kubeconfig is None:
             cluster = cluster or await stack.enter_async_context(KubernetesServer(kubelet=kubelet or ProcessKubelet()))
             kubeconfig = str(cluster.kubeconfig(folder / "kubeconfig"))

@@ -286,6 +286,7 @@ class TraceSession:
                 return self._decide_running(now)
             case Phase.FLUSHING if self._offset < self._size:
                 return self._patch()
+        self._phase = Phase.CLOSING
         return self._final
 
     def _decide_running(self, now: float) -> Request:
