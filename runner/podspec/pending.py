@@ -129,6 +129,11 @@ _WAITING_WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_PULL_PREFIXES = re.compile(
+    r'^(?:Back-off pulling image "[^"]*": |ErrImagePull: |rpc error: code = \w+ desc = |failed to do request: '
+    r'|failed to (?:pull and unpack image|resolve(?: image| reference)) "[^"]*": |Error response from daemon: )+'
+)
+"""What kubelet and the container engine wrap around the registry's answer, each naming the image once more."""
 _NO_SCALE_UP = re.compile(r"^pod didn't trigger scale-up(?: \([^)]*\))?:? ?")
 _TROUBLING_EVENTS = frozenset(
     {"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox", "NetworkNotReady", "FailedPreStopHook", "Failed"}
@@ -204,7 +209,7 @@ def _scaling(events: Sequence[_Event]) -> str:
     if not said:
         return ""
     if said[-1].reason == "NotTriggerScaleUp":
-        return f"; the autoscaler cannot help: {_NO_SCALE_UP.sub('', said[-1].message)}"
+        return f"; the autoscaler cannot help: {_NO_SCALE_UP.sub('', said[-1].message)}".rstrip(": ")
     return "; a new node is on its way"
 
 
@@ -212,9 +217,8 @@ def _waiting_sentence(view: PodView) -> str:
     for container in view.containers:
         words = _WAITING_WORDS.get(container.waiting_reason)
         if words:
-            return words.format(
-                image=container.image, name=container.name, message=container.last_message or container.waiting_message
-            )
+            message = container.last_message or _PULL_PREFIXES.sub("", container.waiting_message)
+            return words.format(image=container.image, name=container.name, message=message)
     return ""
 
 

@@ -39,7 +39,9 @@ class Trouble:
     def error(self) -> JobError:
         """The error that ends the job with this reason and message."""
         outcome = Outcome("failed", self.reason, exit_code=self.exit_code, message=self.message)
-        return JobError.of(outcome) or JobError(self.message)
+        error = JobError.of(outcome)
+        assert error is not None  # only a success has none
+        return error
 
 
 def trouble(view: PodView, events: Sequence[Manifest] = ()) -> Trouble | None:
@@ -70,7 +72,7 @@ def _ended_early(view: PodView, ruling: Ruling) -> Trouble:
     plain = Trouble(ruling.cause, reason, ruling.outcome.message, exit_code=ruling.outcome.exit_code)
     if ruling.cause not in _ENDED_CONTAINERS:
         return plain
-    unstartable = next((each for each in view.containers if each.ended and each.ended.reason in _START_ERRORS), None)
+    unstartable = next((each for each in view.containers if _never_started(each)), None)
     if unstartable is not None:
         return _cannot_start(unstartable)
     if view.phase == "Succeeded":
@@ -83,6 +85,12 @@ def _ended_early(view: PodView, ruling: Ruling) -> Trouble:
 
 _ENDED_CONTAINERS = frozenset({"run.container_ended", "helper.died", "pod.failed"})
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
+
+
+def _never_started(container: ContainerView) -> bool:
+    """An init container that failed keeps all others from starting."""
+    ended = container.ended
+    return ended is not None and (ended.reason in _START_ERRORS or (container.init and ended.exit_code != 0))
 
 
 def _cannot_start(container: ContainerView) -> Trouble:
