@@ -55,9 +55,9 @@ def cache_key(raw: str, *, hashed: bool) -> CacheKey:
         return CacheKey(shown=raw, path=hashlib.sha256(raw.encode()).hexdigest() if raw else "", raw=raw)
     key = re.sub("%2f", "/", raw, flags=re.IGNORECASE)
     key = re.sub("%2e", ".", key, flags=re.IGNORECASE).replace("\\", "/")
-    key = posixpath.normpath(f"/{key}").strip("/")
-    while key != (stripped := key.rstrip().rstrip("/")):
-        key = stripped
+    # Blanks that go may leave dots behind, `.. ` for one, so both rules are applied until nothing changes.
+    while key != (cleaned := posixpath.normpath(f"/{key}").strip("/").rstrip()):
+        key = cleaned
     return CacheKey(shown=key, path=key, raw=raw)
 
 
