@@ -29,7 +29,8 @@ PATCH_BYTES = 1 << 20
 
 _KEEP_ALIVE_MAX = 1800.0
 _BACKOFF_MAX = 60.0
-_FINAL_BACKOFF_MAX = 3600.0
+_PROBE_AFTER = 5  # failures in a row, after which the end of a job asks whether GitLab takes anything at all
+_PROBES = 3
 _RESYNC_LIMIT = 10  # a server that never agrees on an offset, or never on the whole log, must not keep a job for ever
 _GONE = frozenset({"canceled", "failed"})
 
@@ -196,6 +197,7 @@ class TraceSession:
         self._failures = 0
         self._resyncs = 0
         self._rewinds = 0
+        self._probes = 0
         self._retry_limit = 0
         self._final = Update("failed", "", 0)
 
@@ -229,9 +231,9 @@ class TraceSession:
         """Tell that the log is whole and how the job ended; only the first call counts.
 
         `retry_limit` bounds the failures in a row, first of the log's rest and then of the final state, with waits of
-        1, 2, 4 ... seconds between them; waits that the server itself orders (202) have no bound here, so the caller
-        sets a deadline as well. A log that cannot be delivered does not hold back the state. After an ABORT each is
-        tried once.
+        1, 2, 4 ... 60 seconds between them; waits that the server itself orders (202) have no bound here, so the caller
+        sets a deadline as well. A log that GitLab refuses again and again, while it answers other requests, does not
+        hold the state back. After an ABORT each is tried once.
         """
         if self._phase not in {Phase.RUNNING, Phase.ABORTED}:
             return
@@ -285,7 +287,7 @@ class TraceSession:
             case Phase.RUNNING:
                 return self._decide_running(now)
             case Phase.FLUSHING if self._offset < self._size:
-                return self._patch()
+                return Touch() if self._patch_failed and self._failures >= _PROBE_AFTER else self._patch()
         self._phase = Phase.CLOSING
         return self._final
 
@@ -311,6 +313,7 @@ class TraceSession:
         self._offset = self._asked.end
         self._patch_at = now + self._interval
         self._resyncs = 0
+        self._probes = 0
         self._heard(reply, now)
 
     def _heard(self, _reply: UpdateResult, now: float) -> None:
@@ -318,7 +321,8 @@ class TraceSession:
         self._failures = 0
 
     def _resync(self, reply: UpdateResult, now: float) -> None:
-        offset = getattr(reply, "range_end", None) or 0
+        assert isinstance(reply, PatchResult)  # by the table
+        offset = reply.range_end or 0
         if offset > self._size:  # GitLab has more than we ever had: another log, or one we are still making again
             self._fail(reply, now)
             return
@@ -345,8 +349,7 @@ class TraceSession:
 
     def _fail(self, reply: UpdateResult, now: float) -> None:
         self._failures += 1
-        limit = _BACKOFF_MAX if self._phase is Phase.RUNNING else _FINAL_BACKOFF_MAX
-        backoff = min(2.0 ** min(self._failures - 1, 20), limit)
+        backoff = min(2.0 ** min(self._failures - 1, 10), _BACKOFF_MAX)
         self._gate = now + max(backoff, min(reply.retry_after or 0.0, INTERVAL_MAX))
         if self._phase is not Phase.RUNNING and self._failures >= self._retry_limit:
             if self._phase is Phase.FLUSHING:
@@ -357,11 +360,11 @@ class TraceSession:
     def _abort(self, _reply: UpdateResult, _now: float) -> None:
         self._phase = Phase.ABORTED
 
-    def _abort_late(self, _reply: UpdateResult, _now: float) -> None:
-        self._retry_limit = 1
-
-    def _ignore(self, _reply: UpdateResult, _now: float) -> None:
-        """The job has ended meanwhile, and the question with it."""
+    def _probed(self, reply: UpdateResult, now: float) -> None:
+        # GitLab is there and takes the job, not its log. It may have come back just now, so once proves nothing.
+        self._probes += 1
+        if self._probes >= _PROBES:
+            self._close(reply, now)
 
     def _close(self, _reply: UpdateResult, _now: float) -> None:
         self._phase = Phase.CLOSING
@@ -396,12 +399,12 @@ _TRANSITIONS: Mapping[tuple[Phase, type], Mapping[Answer, _Action]] = {
         Answer.ABORT: TraceSession._close,
         Answer.FAILED: TraceSession._fail,
     },
-    (Phase.FLUSHING, Touch): {  # asked while the job ran, answered after its end
-        Answer.TAKEN: TraceSession._ignore,
-        Answer.PENDING: TraceSession._ignore,
+    (Phase.FLUSHING, Touch): {
+        Answer.TAKEN: TraceSession._probed,
+        Answer.PENDING: TraceSession._probed,
         Answer.INVALID: TraceSession._rewind,
-        Answer.ABORT: TraceSession._abort_late,
-        Answer.FAILED: TraceSession._ignore,
+        Answer.ABORT: TraceSession._close,
+        Answer.FAILED: TraceSession._fail,
     },
     (Phase.CLOSING, Update): {
         Answer.TAKEN: TraceSession._deliver,
