@@ -58,11 +58,22 @@ def trouble(view: PodView, events: Sequence[Manifest] = ()) -> Trouble | None:
 
 
 def start_timeout(view: PodView, events: Sequence[Manifest] = ()) -> Trouble:
-    """Say that the pod took longer than `poll_timeout`, with the reason that stood in the way last."""
-    sentence = pending_sentence(view, events)
+    """Say that the pod took longer than `poll_timeout`, with the reason that stood in the way last.
+
+    The cluster's fault, as in GitLab Runner, unless a container could not be made: that is the image's or the job's.
+    """
     message = f"timed out waiting for pod to start (last phase: {view.phase})"
+    if sentence := pending_sentence(view, events):
+        message = f"{message}: {sentence}"
+    stuck = next((each for each in view.containers if each.waiting_reason in _UNMADE), None)
+    if stuck is None:
+        return Trouble("start.timeout", FailureReason.RUNNER_SYSTEM_FAILURE, message)
     return Trouble(
-        "start.timeout", FailureReason.RUNNER_SYSTEM_FAILURE, f"{message}: {sentence}" if sentence else message
+        "start.container",
+        FailureReason.RUNNER_CONFIGURATION_ERROR,
+        message,
+        container=stuck.name,
+        image=stuck.image,
     )
 
 
@@ -84,6 +95,7 @@ def _ended_early(view: PodView, ruling: Ruling) -> Trouble:
 
 
 _ENDED_CONTAINERS = frozenset({"run.container_ended", "helper.died", "pod.failed"})
+_UNMADE = frozenset({"CreateContainerError", "RunContainerError"})
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 
 

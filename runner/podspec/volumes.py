@@ -128,7 +128,7 @@ def _source(entry: ConfiguredVolume, variables: Variables) -> Manifest:
             source = {"emptyDir": filled({"medium": entry.medium, "sizeLimit": _size_limit(entry)})}
         case CsiVolume():
             source = {"csi": _csi(entry)}
-        case NfsVolume():
+        case _:
             read_only = entry.read_only or None
             source = {"nfs": filled({"server": entry.server, "path": entry.path, "readOnly": read_only})}
     return source

@@ -23,7 +23,8 @@ def test_names_for_a_job_when_all_is_plain() -> None:
     assert names == Names(
         base="runner-abc1def2g-project-77-concurrent-3", pod="runner-abc1def2g-project-77-concurrent-3-q1w2e3r4"
     )
-    assert (names.environment, names.job_secret(1)) == (
+    assert (names.credentials, names.environment, names.job_secret(1)) == (
+        "runner-abc1def2g-project-77-concurrent-3-q1w2e3r4-registry",
         "runner-abc1def2g-project-77-concurrent-3-q1w2e3r4-environment",
         "runner-abc1def2g-project-77-concurrent-3-q1w2e3r4-job-1",
     )

@@ -362,3 +362,15 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "message": "no room"
 def test_start_timeout_tells_what_stood_in_the_way_when_known(pod: Any, message: str) -> None:
     """That the time is over is the least useful half of the sentence."""
     assert start_timeout(pod) == Trouble("start.timeout", SYSTEM, message)
+
+
+def test_start_timeout_is_the_jobs_when_a_container_could_not_be_made() -> None:
+    """An image without a command stays unmade for ever, and no operator can help that."""
+    assert start_timeout(waiting("CreateContainerError", "no command specified", conditions=[SCHEDULED])) == Trouble(
+        "start.container",
+        CONFIGURATION,
+        "timed out waiting for pod to start (last phase: Pending): "
+        "container build cannot be created: no command specified",
+        "build",
+        "ruby:3",
+    )
