@@ -299,7 +299,7 @@ class Coordinator:
 
     async def _sent(self, client: httpx.AsyncClient, call: _Call) -> _Answer:
         """Send, following redirects that stay on the host and keep the method."""
-        url = client.base_url.join(f"{client.base_url.path.rstrip('/')}/api/v4/{call.path}")
+        url = httpx.URL(f"{self._base}/api/v4/{call.path}")
         for _ in range(_REDIRECTS_MAX):
             answer = await self._sent_once(client, call, url)
             if answer.status not in {307, 308} or not answer.headers.get("Location"):

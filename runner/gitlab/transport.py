@@ -170,7 +170,6 @@ def open_client(url: str, tls: TlsSetup, timeouts: Timeouts) -> httpx.AsyncClien
 
     proxy = proxy_for(url)
     return httpx.AsyncClient(
-        base_url=url,
         transport=AiohttpTransport(verify=tls.context, client=session, proxy=httpx.Proxy(proxy) if proxy else None),
         timeout=httpx.Timeout(timeouts.answer_timeout, connect=timeouts.connect_timeout, pool=timeouts.answer_timeout),
         follow_redirects=False,

@@ -30,7 +30,17 @@ from runner.testing.faults import (
     Reply,
 )
 from runner.testing.gitlab import GitLabServer, JobRecord
-from runner.trace.patching import NETWORK_FAILED, Done, Patch, PatchResult, TraceSession, Update, UpdateResult, Wait
+from runner.trace.patching import (
+    NETWORK_FAILED,
+    Done,
+    Patch,
+    PatchResult,
+    Touch,
+    TraceSession,
+    Update,
+    UpdateResult,
+    Wait,
+)
 
 INFO = ClientInfo(version="19.4.0")
 REQUEST = "/jobs/request$"
@@ -418,6 +428,8 @@ async def deliver(coordinator: Coordinator, record: JobRecord, log: bytes) -> bo
         match session.next_request(now):
             case Patch(start, end):
                 reply: UpdateResult = await coordinator.patch_trace(record, start=start, data=log[start:end])
+            case Touch():
+                reply = await coordinator.update_job(record, state="running", checksum=checksum, size=len(log))
             case Update(state, reason, code):
                 reply = await coordinator.update_job(
                     record, state=state, failure_reason=reason, exit_code=code, checksum=checksum, size=len(log)

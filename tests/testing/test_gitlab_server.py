@@ -2,7 +2,9 @@
 
 import functools
 import io
+import json
 import os
+import sys
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from runner.testing.gitlab import GitLabServer, JobRecord
 
@@ -425,3 +428,30 @@ async def test_repository_of_some_size_is_cloned_over_both_protocols(wire: Wire,
         )
         assert (code, error) == (0, "")
         assert (target / "noise").read_bytes() == noise
+
+
+@pytest.mark.slow
+async def test_server_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
+    """It tells where it listens, takes jobs over HTTP, and sums up when it is told to stop."""
+    command = [sys.executable, "-m", "runner.testing.gitlab", "--listen", "127.0.0.1:0", "--jobs", "2"]
+    with anyio.fail_after(20):
+        async with await anyio.open_process(command, cwd=Path(__file__).parents[2]) as process:
+            assert process.stdout is not None
+            lines = BufferedByteReceiveStream(process.stdout)
+            told = json.loads(await lines.receive_until(b"\n", 1 << 16))
+            async with aiohttp.ClientSession(told["url"], headers=HEADERS) as session:
+                await session.post("/-/testing/jobs?count=3", json={"script": ["true"]})
+                body = {"token": told["token"]}
+                async with session.post(
+                    "/api/v4/jobs/request", json=body, headers={"RUNNER-TOKEN": told["token"]}
+                ) as answer:
+                    assert (await answer.json())["id"] == 1001
+                async with session.get("/-/testing/jobs") as answer:
+                    states = [job["state"] for job in (await answer.json())["jobs"]]
+            assert states == ["running", "pending", "pending", "pending", "pending"]
+            process.terminate()
+            assert json.loads(await lines.receive_until(b"\n", 1 << 16)) == {
+                "states": {"running": 1, "pending": 4},
+                "violations": [],
+            }
+            assert await process.wait() == 0
