@@ -1,0 +1,26 @@
+"""Options of the whole test run, and the cluster that the end-to-end tests use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--kubeconfig` names a real cluster; `--real-cluster` makes it an error not to have one."""
+    group = parser.getgroup("end to end")
+    group.addoption("--kubeconfig", help="run the end-to-end tests on this cluster too (default: KUBECONFIG)")
+    group.addoption("--real-cluster", action="store_true", help="run only on the real cluster, and never skip it")
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(request: pytest.FixtureRequest) -> str | None:
+    """The real cluster's kubeconfig; None without one."""
+    path = request.config.getoption("--kubeconfig") or os.environ.get("KUBECONFIG")
+    if path and Path(path).exists():
+        return str(path)
+    if request.config.getoption("--real-cluster"):
+        pytest.fail("--real-cluster needs a cluster: name one with --kubeconfig or KUBECONFIG.")
+    return None
