@@ -88,8 +88,8 @@ async def find_connection(
     """Find the way to the API server that the settings, the pod or a kubeconfig describe."""
     from kubernetes_asyncio.client import Configuration
 
-    # Calling the class gives a copy of a process-wide default, which an embedder may have set for another cluster.
-    configuration = type.__call__(Configuration)
+    # A fresh one, never the process-wide default: an embedder may have set that for another cluster.
+    configuration = Configuration()
     refresh: Refresh | None = None
     if settings.host:
         source = f"host {settings.host}"
@@ -110,7 +110,7 @@ async def find_connection(
 def _use_settings(settings: ConnectionSettings, configuration: Configuration) -> None:
     if settings.cert_file and not (settings.key_file and settings.ca_file):
         raise ConnectionSettingsError("cert_file is set, so key_file and ca_file must be set as well.")
-    host = settings.host.rstrip("/")
+    host = settings.host
     if "://" not in host:
         # Go's rule for a host without a scheme: https when TLS is spoken of.
         host = f"{'https' if settings.ca_file or settings.cert_file else 'http'}://{host}"

@@ -148,13 +148,14 @@ class ConfigurationCredentials:
         async with self._lock:
             if self._refresh is None:
                 return False
-            if await self._headers() != refused:
+            if refused and await self._headers() != refused:
                 return True
             if time.monotonic() - self._renewed_at >= RENEW_PAUSE:
                 self._renewed_at = time.monotonic()
                 self._worked = await self._try(self._refresh)
                 self._generation += self._worked
-            return self._worked
+            # The same token again is of no use; a certificate is not among the headers, and may be new.
+            return self._worked and (not refused or await self._headers() != refused)
 
     async def _try(self, refresh: Refresh) -> bool:
         try:
@@ -224,7 +225,7 @@ def loader_errors() -> tuple[type[Exception], ...]:
 def first_line(error: Exception) -> str:
     """Say what went wrong in one bounded line; a plugin may have written a page."""
     text = str(error).strip().partition("\n")[0][:300].rstrip(".")
-    return f"{text or type(error).__name__}."
+    return f"{text or 'something is missing in it'}."
 
 
 def _load_chain(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:

@@ -426,6 +426,7 @@ async def test_a_list_whose_token_is_gone_begins_anew(faults: Faults, client: Ku
     assert [request.query.get("continue") for request in faults.seen("GET", LIST)] == [None, "t1", None, "t2"]
 
 
+@pytest.mark.slow
 async def test_a_server_that_names_a_time_is_not_asked_sooner(faults: Faults, client: KubeClient) -> None:
     """A busy API server is spared."""
     faults.add(
@@ -499,6 +500,7 @@ async def test_a_watch_that_falls_is_missed_after_a_moment(faults: Faults, clien
     assert asked.started_at - lost.ended_at >= 0.035
 
 
+@pytest.mark.slow
 async def test_a_server_in_trouble_is_asked_less_often(faults: Faults, client: KubeClient) -> None:
     """A thousand waiters must not keep it down: each question that fails doubles the pause, up to ten intervals."""
     faults.add(rule(GET, refused(503), None))

@@ -261,6 +261,7 @@ async def test_a_definite_answer_is_not_repeated(
     assert (type(caught.value), caught.value.status, len(faults.requests)) == (kind, code, 1)
 
 
+@pytest.mark.slow
 async def test_a_pause_that_the_server_asks_for_is_kept(faults: Faults, client: KubeClient) -> None:
     """A 429 with Retry-After: the second request comes no sooner."""
     faults.add(FaultRule("GET", POD, status(429, headers={"Retry-After": "1"})), FaultRule("GET", POD, answer(pod())))
