@@ -200,14 +200,14 @@ class ShellWriter:
         self.line(f"if ({assignment}) 2>/dev/null; then {assignment}; fi" if name in _GUARDED else assignment)
 
 
-def wrap(body: str, *, shell: str, open_umask: bool, trace: bool, legacy_eval: bool) -> str:
+def wrap(body: str, *, shell: str, umask: str, trace: bool, legacy_eval: bool) -> str:
     """Put a stage's commands into the script that a container runs.
 
     The body is evaluated in a subshell with stdin at its end, so a command cannot read what is meant for someone
     else, and `exit` ends the body alone; its status becomes the script's through errexit. The exit code is recorded
-    by the agent that starts the script, so nothing here prints or traps it. `open_umask` lets the build container's
-    user write what the helper's user makes. `trace` (`CI_DEBUG_TRACE`) is switched on within the body: outside, the
-    shell would first print the body whole as one argument of `eval`. `legacy_eval` is `FF_USE_LEGACY_BASH_EVAL`.
+    by the agent that starts the script, so nothing here prints or traps it. `umask` is set unless it is empty.
+    `trace` (`CI_DEBUG_TRACE`) is switched on within the body: outside, the shell would first print the body whole
+    as one argument of `eval`. `legacy_eval` is `FF_USE_LEGACY_BASH_EVAL`.
     """
     body = quote(f"set -o xtrace\n{body}" if trace else body)
     subshell = f"(trap 'exit 1' TERM; eval {body})"
@@ -216,7 +216,7 @@ def wrap(body: str, *, shell: str, open_umask: bool, trace: bool, legacy_eval: b
         "",
         "trap 'exit 1' TERM",
         "",
-        *(["umask 0000"] if open_umask else []),
+        *([f"umask {umask}"] if umask else []),
         "if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi",
         "set -o errexit",
         "set +o noclobber",

@@ -62,11 +62,21 @@ def script_for(stage: str, context: ScriptContext) -> Script | None:
     text = wrap(
         writer.text(),
         shell=context.config.shell or "bash",
-        open_umask=container(stage) == "helper" and not context.flag("FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR"),
+        umask=_umask(stage, context),
         trace=context.settings().debug_trace,
         legacy_eval=context.flag("FF_USE_LEGACY_BASH_EVAL"),
     )
     return Script(stage, text)
+
+
+def _umask(stage: str, context: ScriptContext) -> str:
+    """Open what the helper makes to the build container's user; the user's own commands keep their image's umask.
+
+    `FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR` leaves the ordinary one, and the sources change their owner instead.
+    """
+    if container(stage) != "helper":
+        return ""
+    return "0022" if context.flag("FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR") else "0000"
 
 
 def _write_prepare(writer: ShellWriter, context: ScriptContext) -> bool:

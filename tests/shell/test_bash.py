@@ -37,7 +37,7 @@ def run(shell: str, text: str, directory: Path, *, stdin: bytes = b"") -> subpro
 
 def wrapped(body: str, *, trace: bool = False, legacy_eval: bool = False) -> str:
     """Wrap a body without anything special."""
-    return wrap(body, shell="bash", open_umask=False, trace=trace, legacy_eval=legacy_eval)
+    return wrap(body, shell="bash", umask="", trace=trace, legacy_eval=legacy_eval)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_removals_spare_what_they_do_not_name(shell: str, tmp_path: Path) -> Non
 
 def test_wrapper_is_what_the_agents_start() -> None:
     """The whole text, for a reader and for whoever changes it."""
-    assert wrap("echo 'hi'\n", shell="sh", open_umask=True, trace=True, legacy_eval=False) == (
+    assert wrap("echo 'hi'\n", shell="sh", umask="0000", trace=True, legacy_eval=False) == (
         "#!/usr/bin/env sh\n"
         "\n"
         "trap 'exit 1' TERM\n"

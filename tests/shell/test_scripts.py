@@ -1,7 +1,6 @@
 """Which stage has which script, and what the scripts do when they run."""
 
 import os
-import stat
 import subprocess
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def text_of(stage: str, context: ScriptContext) -> str:
     return script.text
 
 
-def run(stage: str, context: ScriptContext, shell: str = "dash") -> subprocess.CompletedProcess[str]:
+def run(stage: str, context: ScriptContext, shell: str = "dash", *, path: str = "") -> subprocess.CompletedProcess[str]:
     """Run a stage from a file, in a directory of no meaning, with an environment of no meaning."""
     root = Path(context.builds_dir).parent
     file = root / "stage"
@@ -60,7 +59,7 @@ def run(stage: str, context: ScriptContext, shell: str = "dash") -> subprocess.C
     done = subprocess.run(
         [*SHELLS[shell], str(file)],
         cwd=root,
-        env={"PATH": os.environ["PATH"], "HOME": str(root), "HOSTNAME": "pod-1"},
+        env={"PATH": path + os.environ["PATH"], "HOME": str(root), "HOSTNAME": "pod-1"},
         input=b"not for the job\n",
         capture_output=True,
         timeout=60,
@@ -392,14 +391,22 @@ def test_debug_trace_shows_commands(shell: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "flag", "opened"),
-    [("prepare_script", "false", True), ("prepare_script", "true", False), ("step_script", "false", False)],
+    ("stage", "flag", "lines"),
+    [
+        ("prepare_script", "false", ["umask 0000"]),
+        ("prepare_script", "true", ["umask 0022"]),
+        ("step_script", "false", []),
+        ("after_script", "true", []),
+    ],
 )
-def test_umask_is_opened_in_the_helper_only(stage: str, flag: str, opened: bool) -> None:
+def test_umask_is_opened_in_the_helper_only(stage: str, flag: str, lines: list[str]) -> None:
     """What the helper makes, the build container's user must be able to change; the job's files are its own affair."""
     variable = Variable("FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR", flag)
 
-    assert ("umask 0000\n" in text_of(stage, make_context("/r", variable, job=step("x")))) is opened
+    job: dict[str, object] = {"steps": [{"name": name, "script": ["x"]} for name in ("script", "after_script")]}
+    text = text_of(stage, make_context("/r", variable, job=job))
+
+    assert [line for line in text.splitlines() if line.startswith("umask")] == lines
 
 
 @shells
@@ -432,22 +439,26 @@ def test_cleanup_removes_what_holds_secrets(shell: str, tmp_path: Path) -> None:
     assert not (tmp_path / "builds/.gitlab-build-uid-gid").exists()
 
 
-@shells
-def test_ownership_follows_the_mark(shell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", ["bash", "dash"])  # busybox would take its own chown
+@pytest.mark.parametrize("debug", [True, False], ids=["debug", "quiet"])
+def test_ownership_follows_the_mark(shell: str, debug: bool, tmp_path: Path) -> None:
     """With `FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR` the sources are given to whoever made the mark."""
     context = make_context(
         tmp_path,
         Variable("FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR", "true"),
         Variable("GIT_STRATEGY", "none"),
-        Variable("CI_DEBUG_TRACE", "true"),
+        Variable("CI_DEBUG_TRACE", str(debug)),
     )
     mark = tmp_path / "builds/.gitlab-build-uid-gid"
-    mark.parent.mkdir()
-    mark.touch()
-    done = run("get_sources", context, shell)
+    tool = tmp_path / "bin/chown"
+    for path in (mark, tool):
+        path.parent.mkdir()
+        path.touch()
+    tool.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
+    tool.chmod(0o755)
+    done = run("get_sources", context, shell, path=f"{tmp_path}/bin:")
 
     owner = f"{os.getuid()}:{os.getgid()}"
     assert done.returncode == 0
-    assert f"Setting ownership for {tmp_path}/builds to {owner}\n" in done.stdout
-    assert f"chown -R {owner} {tmp_path}/builds" in [line.lstrip("+ ") for line in done.stderr.splitlines()]
-    assert stat.S_ISDIR((tmp_path / "builds/app").stat().st_mode)
+    assert (f"Setting ownership for {tmp_path}/builds to {owner}\n" in done.stdout) is debug
+    assert (tmp_path / "called").read_text() == f"-R {owner} {tmp_path}/builds\n"

@@ -553,11 +553,16 @@ def nested(place: Place) -> str:
     ("strategy", "files"),
     [("none", (None, None)), ("normal", ("out", None)), ("recursive", ("out", "in"))],
 )
-def test_submodules_come_as_deep_as_asked(place: Place, strategy: str, files: tuple[str | None, ...]) -> None:
+@pytest.mark.parametrize("config", [{}, {"clean_git_config": False}], ids=["cleaned", "kept"])
+def test_submodules_come_as_deep_as_asked(
+    place: Place, strategy: str, files: tuple[str | None, ...], config: dict[str, object]
+) -> None:
     """Again in a kept directory, where the first job left changes."""
     sha = nested(place)
-    context = place.context(sha, Variable("GIT_SUBMODULE_STRATEGY", strategy), git={"depth": 1})
-    for _ in range(2):
+    asked = Variable("GIT_SUBMODULE_STRATEGY", strategy)
+    first = place.context(sha, asked, git={"depth": 1})
+    second = place.context(sha, asked, Variable("GIT_LFS_SKIP_SMUDGE", "1"), git={"depth": 1}, config=config)
+    for context in (first, second):
         done = place.run(context)
         assert (done.code, (place.read("my sub/file"), place.read("my sub/sub/file"))) == (0, files)
         if strategy != "none":
@@ -689,6 +694,13 @@ def test_external_config_is_this_text(place: Place) -> None:
         '[url "https://gitlab-ci-token:t0k@git.example:8443/"]\n'
         '\tinsteadOf = "https://git.example:8443/"\n'
     )
+
+
+def test_external_config_can_be_empty(place: Place) -> None:
+    """A project that needs no credentials, on a runner that GitLab is not fetched from by HTTP."""
+    context = place.context("4f5e", Variable("FF_USE_GIT_BUNDLE_URIS", "false"), config={"clone_url": "ssh://h"})
+
+    assert external_config(context) == ""
 
 
 def test_template_config_is_this_text(place: Place) -> None:
