@@ -138,8 +138,7 @@ def format_entry(entry: Entry) -> str:
             return f"exit {attempt} {code} {oom_kills} {place}"
         case LostEntry(attempt=attempt):
             return f"lost {attempt} {place}"
-        case NoteEntry(seq=seq, kind=kind, text=text):
-            return f"note {seq} {kind} {place} {_encoded(text)}"
+    return f"note {entry.seq} {entry.kind} {place} {_encoded(entry.text)}"
 
 
 def command_line(command: str) -> bytes:

@@ -35,6 +35,7 @@ TOKEN_PREFIXES = (
 
 _PREFIX_LIMIT = 15  # GitLab's rule: of all prefixes, short ones first, no more count
 _ALWAYS = b"glpat-"
+_NEVER = rb"(?!)"
 _TOKEN = re.compile(rb"[A-Za-z0-9._=-]*")
 
 _PARAMETERS = (
@@ -76,17 +77,15 @@ class Masker:
 
     __slots__ = ("_parameters", "_phrases", "_tokens")
 
-    def __init__(
-        self, secrets: Iterable[bytes], prefixes: Iterable[bytes] = (), *, all_default_tokens: bool = True
-    ) -> None:
-        """Mask `secrets` wherever they occur, and what follows token prefixes: the defaults and `prefixes`.
+    def __init__(self, secrets: Iterable[bytes], prefixes: Iterable[bytes] | None = None) -> None:
+        """Mask `secrets` wherever they occur, and what follows `prefixes` (None: the default `token_prefixes`).
 
         Secrets are trimmed, empty ones dropped; a value that is `[MASKED]` already is no secret. One of many lines
         matches only literally.
         """
         self._phrases = _Phrases(secrets)
         self._parameters = _parameters()
-        self._tokens = _tokens(token_prefixes(prefixes, all_defaults=all_default_tokens))
+        self._tokens = _tokens(token_prefixes() if prefixes is None else tuple(filter(None, prefixes)))
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes and give those that are decided."""
@@ -337,7 +336,7 @@ def _held_parameter(text: bytes) -> int:
 def _tokens(prefixes: Sequence[bytes]) -> _Named:
     # Of two prefixes, one inside the other, the inner one ends no later: the outer one can add nothing.
     least = [prefix for prefix in prefixes if not any(other in prefix for other in prefixes if other != prefix)]
-    name = re.compile(b"|".join(map(re.escape, least)))
+    name = re.compile(b"|".join(map(re.escape, least)) or _NEVER)
     sieve, hold = _Sieve(least), _Hold(least)
     return _Named(name, _TOKEN, absent=lambda text: not sieve.suspects(text), held=hold.length)
 

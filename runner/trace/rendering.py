@@ -169,11 +169,12 @@ class Renderer:
         if note.seq in self._notes:
             return b""
         self._notes.add(note.seq)
-        self._reached = max(self._reached, note.time)
+        at = round(note.time, 6)  # as the journal has it, so that both give the same second
+        self._reached = max(self._reached, at)
         if note.kind in _MARKS:
-            return self._own(_MARKS[note.kind](note.text, note.time), note.time) if self._with_sections else b""
+            return self._own(_MARKS[note.kind](note.text, at), at) if self._with_sections else b""
         text = self._masker.whole(note.text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
-        return self._own(_LINES[note.kind](text), note.time)
+        return self._own(_LINES[note.kind](text), at)
 
     def _script(self, data: bytes, at: float) -> bytes:
         return self._stamps.write(data, at=at, stream=SCRIPT) if self._stamps else data

@@ -53,6 +53,7 @@ def test_log_is_cut_at_its_limit(pieces: list[bytes], limit: int, expected: byte
 CHARACTERS = st.sampled_from([b"a", b"\xc3\xa9", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80", b"\xff", b"\xe2"])
 
 
+@pytest.mark.slow
 @given(st.lists(CHARACTERS, max_size=12), st.data())
 def test_cut_is_the_same_at_any_split(characters: list[bytes], data: st.DataObject) -> None:
     """However the log came in pieces, what is stored is the same."""

@@ -85,6 +85,7 @@ OFFSETS = st.integers(0, 10**15)
 ATTEMPTS = st.from_regex(r"[a-z0-9_]{1,20}-[0-9]{1,3}", fullmatch=True)
 
 
+@pytest.mark.slow
 @given(
     st.one_of(
         st.builds(LogEntry, OFFSETS, TIMES),

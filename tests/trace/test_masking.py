@@ -116,18 +116,21 @@ NAMED_TEXT = st.lists(st.sampled_from(PIECES), max_size=25).map(b"".join)
 PLACES = st.lists(st.integers(0, 1000), max_size=12)
 
 
+@pytest.mark.slow
 @given(SMALL_TEXT, SMALL_SECRETS, PLACES)
 def test_phrases_are_masked_at_any_split(text: bytes, secrets: list[bytes], places: list[int]) -> None:
     """Overlapping, nested and repeating secrets: every split gives the mask of the whole text."""
     assert fed(Masker(secrets), cut(text, places)) == masked(text, secrets)
 
 
+@pytest.mark.slow
 @given(NAMED_TEXT, PLACES)
 def test_names_are_masked_at_any_split(text: bytes, places: list[int]) -> None:
     """Token prefixes, URL parameters and a phrase among each other: every split gives the mask of the whole text."""
     assert fed(Masker([b"s3cret"]), cut(text, places)) == masked(text, [b"s3cret"])
 
 
+@pytest.mark.slow
 @given(NAMED_TEXT, PLACES)
 def test_what_is_out_depends_on_what_was_in(text: bytes, places: list[int]) -> None:
     """After the same bytes the same bytes have left, so lines of other origin may be put between them."""
@@ -135,6 +138,7 @@ def test_what_is_out_depends_on_what_was_in(text: bytes, places: list[int]) -> N
     assert whole.feed(text) == b"".join(map(split.feed, cut(text, places)))
 
 
+@pytest.mark.slow
 @given(NAMED_TEXT, PLACES)
 def test_stream_goes_on_when_secrets_are_added(text: bytes, places: list[int]) -> None:
     """A masker with more secrets goes on at any byte where the other one stood."""
@@ -200,6 +204,15 @@ def test_repeating_secret_is_held_exactly(size: int) -> None:
     assert masker.feed(b"babababc") == b"ababab" + MASK
 
 
+@pytest.mark.parametrize(("between", "after"), [(60, 30), (20, 3), (98, 98), (98, 0)])
+def test_beginning_is_found_behind_many_that_are_none(between: int, after: int) -> None:
+    """Where every place looks like a beginning, the right one is still found."""
+    masker = Masker([b"a" * 99 + b"b"])
+    text = b"a" * between + b"x" + b"a" * after
+    assert masker.feed(text) == text[: len(text) - after]
+    assert masker.feed(b"a" * (99 - after) + b"b") == MASK
+
+
 def test_prefixes_are_merged() -> None:
     """Short prefixes first, no more than fifteen, each once and trimmed; `glpat-` always."""
     assert token_prefixes((), all_defaults=False) == (b"glpat-",)
@@ -215,13 +228,19 @@ def test_prefixes_are_merged() -> None:
 
 def test_only_some_prefixes_are_masked_when_the_flag_is_off() -> None:
     """FF_MASK_ALL_DEFAULT_TOKENS off leaves `glpat-` and what GitLab asks for."""
-    masker = Masker([], [b"my-"], all_default_tokens=False)
+    masker = Masker([], token_prefixes([b"my-"], all_defaults=False))
     assert fed(masker, [b"glpat-a my-b glrt-c"]) == b"glpat-[MASKED] my-[MASKED] glrt-c"
+
+
+def test_no_token_is_masked_when_there_is_no_prefix() -> None:
+    """Without prefixes only phrases and parameters are masked."""
+    masker = Masker([b"s3cret"], [])
+    assert fed(masker, [b"glpat-a s3cret ?rss_token=x"]) == b"glpat-a [MASKED] ?rss_token=[MASKED]"
 
 
 def test_shorter_prefix_wins_when_it_lies_in_a_longer_one() -> None:
     """What follows the prefix that is complete first is masked: never less."""
-    assert fed(Masker([], [b"gl", b"mygl"]), [b"glpat-x mygl1 "]) == b"gl[MASKED] mygl[MASKED] "
+    assert fed(Masker([], token_prefixes([b"gl", b"mygl"])), [b"glpat-x mygl1 "]) == b"gl[MASKED] mygl[MASKED] "
 
 
 def test_every_secret_is_found_among_many() -> None:

@@ -559,6 +559,7 @@ class Server:
 TROUBLES = st.sampled_from(["fine", "fine", "fine", "lost request", "lost reply", "busy", "failover"])
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 70), TROUBLES), max_size=30), st.data())
 def test_no_byte_is_lost_or_doubled(course: list[tuple[int, str]], data: st.DataObject) -> None:

@@ -103,6 +103,14 @@ def test_note_has_its_form(kind: str, expected: bytes) -> None:
     assert renderer(timestamps=False).note(NoteEntry(1, kind, 0, 7.5, "x")) == expected
 
 
+def test_note_has_the_journals_time() -> None:
+    """A clock finer than the journal's six decimals does not make the first log differ from one made again."""
+    note = NoteEntry(1, "section_start", 0, 6.9999997, "x")
+    again = parse_entry(format_entry(note))
+    first, second = renderer(), renderer()
+    assert first.note(note) == second.entry(again) == lines((7.0, "00O ", "section_start:7:x\r\x1b[0K"))
+
+
 def test_secret_in_an_error_line_is_masked() -> None:
     """The runner's own lines pass the same masks, with state of their own."""
     log = renderer(timestamps=False)
@@ -260,6 +268,7 @@ def rendered_in_order(job: Files, *, timestamps: bool) -> bytes:
     return b"".join([log.data(job.output), *map(log.entry, job.journal), log.finish()])
 
 
+@pytest.mark.slow
 @given(files(), st.booleans(), st.data())
 def test_log_is_the_same_in_any_order_of_arrival(job: Files, timestamps: bool, data: st.DataObject) -> None:
     """Bytes in pieces of any size among entries in any interleaving: the same log, and the same results."""
@@ -278,6 +287,7 @@ def test_log_is_the_same_in_any_order_of_arrival(job: Files, timestamps: bool, d
             assert log.result(entry.attempt) == entry
 
 
+@pytest.mark.slow
 @given(files(), st.booleans(), st.integers(0, 3))
 def test_another_manager_makes_the_same_log(job: Files, timestamps: bool, own: int) -> None:
     """The one that wrote the first notes itself and one that begins with the files make the same bytes."""
@@ -288,6 +298,7 @@ def test_another_manager_makes_the_same_log(job: Files, timestamps: bool, own: i
     assert out == rendered_in_order(job, timestamps=timestamps)
 
 
+@pytest.mark.slow
 @given(files())
 def test_nothing_is_lost_or_doubled(job: Files) -> None:
     """Without the runner's lines, masks apart, the log is the job's output byte by byte."""

@@ -146,6 +146,7 @@ BYTES = st.lists(
 ).map(b"".join)
 
 
+@pytest.mark.slow
 @given(st.lists(BYTES, max_size=8))
 def test_bytes_come_back_when_times_are_taken_off(pieces: list[bytes]) -> None:
     """Taking the times off gives what was written, but for the newline that ends every log."""
@@ -153,6 +154,7 @@ def test_bytes_come_back_when_times_are_taken_off(pieces: list[bytes]) -> None:
     assert strip_timestamps(b"".join(written(*pieces))) == text + (b"" if text.endswith(b"\n") or not text else b"\n")
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from([b"00O", b"01O", b"01E"]), BYTES), max_size=10))
 def test_no_entry_is_without_a_header(pieces: list[tuple[bytes, bytes]]) -> None:
     """Whatever is written to whichever stream, each line of the log begins with 32 bytes."""
