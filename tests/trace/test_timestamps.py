@@ -77,6 +77,16 @@ def test_entry_has_the_time_of_its_first_byte() -> None:
     assert stamps.finish() == b"1970-01-01T00:00:20.250000Z 01O last\n"
 
 
+def test_entry_that_goes_on_has_its_own_time() -> None:
+    """What follows a long beginning is marked with the time at which it came."""
+    stamps = Timestamper()
+    assert stamps.write(b"a" * 8000, at=10.0) == b""
+    assert stamps.write(b"b" * 1000, at=20.0) == (
+        b"1970-01-01T00:00:10.000000Z 01O " + b"a" * 8000 + b"b" * 192 + b"\n"
+    )
+    assert stamps.finish() == b"1970-01-01T00:00:20.000000Z 01O+" + b"b" * 808 + b"\n"
+
+
 def test_microseconds_are_exact() -> None:
     """The journal's six decimals come out as they are."""
     stamps = Timestamper()
