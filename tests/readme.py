@@ -1,4 +1,7 @@
-"""Prints one of the README's commands: `python3 tests/readme.py tests`. CI and tests/test_docs.py run what the README says, not a copy of it."""
+"""Prints one of the README's commands:
+
+`python3 tests/readme.py tests`. CI and tests/test_docs.py run what the README says, not a copy of it.
+"""
 
 import re
 import sys
@@ -10,7 +13,7 @@ _MARKS = {"local": "runner local", "tests": "pytest"}
 
 def command(name: str) -> str:
     """The README's one-line command that ends in a word."""
-    blocks = re.findall(r"```sh\n(.*?)\n```", _README.read_text(encoding="utf-8"), re.DOTALL)
+    blocks: list[str] = re.findall(r"```sh\n(.*?)\n```", _README.read_text(encoding="utf-8"), re.DOTALL)
     return next(block for block in blocks if block.rstrip().endswith(_MARKS[name]))
 
 

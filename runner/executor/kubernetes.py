@@ -28,7 +28,9 @@ from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
 from runner.kube.errors import ForbiddenError, InvalidError, KubeError
 from runner.podspec.agents import build_command, helper_command
+from runner.podspec.environment import build_environment_secret
 from runner.podspec.labels import NAME_LABEL, manager_selector
+from runner.podspec.manifest import owner_reference
 from runner.podspec.names import RANDOM_ALPHABET, RANDOM_LENGTH, names_for
 from runner.podspec.pod import build_pod, pod_warnings
 from runner.podspec.request import PodRequest, directories_for
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from runner.executor.base import JobRequest, LogSink
     from runner.job.verdict import Evidence
     from runner.kube.attach import AttachStream, ExecStream
-    from runner.kube.resources import Manifest
     from runner.shell.context import Script
 
 log = structlog.get_logger()
@@ -171,12 +172,19 @@ class KubernetesEnvironment:
             await self._resources.delete_all(grace_seconds=REMOVAL_GRACE if grace is None else grace)
 
     async def _create(self, resources: Resources) -> None:
-        """Create the pod, then the Secrets it owns, so that nothing outlives it."""
-        pod = await resources.create("pods", build_pod(self._pod), timeout=CREATE_TIMEOUT)
-        owner = owner_reference(pod)
+        """Create the pod and the Secrets it owns, so that nothing outlives it.
+
+        Only the Secret that its services need to start comes before it, and gets its owner after.
+        """
+        environment = build_environment_secret(self._pod)
+        if environment:
+            await resources.create("secrets", environment, timeout=CREATE_TIMEOUT)
+        owner = owner_reference(await resources.create("pods", build_pod(self._pod), timeout=CREATE_TIMEOUT))
         for secret in build_job_secrets(self._pod, self._record(), owner=owner):
             await resources.create("secrets", secret, timeout=CREATE_TIMEOUT)
             resources.forget("secrets", secret["metadata"]["name"])
+        if environment:
+            await resources.give_owner("secrets", environment["metadata"]["name"], owner)
 
     def _record(self) -> JobRecord:
         """What a successor of this process needs to go on with the job, beside what lies in the pod itself."""
@@ -230,12 +238,6 @@ class KubernetesEnvironment:
             stdout=not stdin_only,
             stderr=not stdin_only,
         )
-
-
-def owner_reference(pod: Manifest) -> Manifest:
-    """Refer to a pod as an owner. Without `blockOwnerDeletion`, which would need a right on finalizers."""
-    metadata = pod["metadata"]
-    return {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
 
 
 def _job_error(error: KubeError) -> JobError:

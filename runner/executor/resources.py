@@ -42,6 +42,16 @@ class Resources:
         self._made[resource, name] = made["metadata"].get("uid", "")
         return made
 
+    async def give_owner(self, resource: str, name: str, owner: Manifest) -> None:
+        """Make a pod the owner of an object that had to be there before it. Raises KubeError."""
+
+        async def attempt() -> Manifest:
+            patch: Manifest = {"metadata": {"ownerReferences": [owner]}}
+            return await self._client.patch(resource, self._namespace, name, patch)
+
+        await patiently(attempt, timeout=self._timeout)
+        self.forget(resource, name)
+
     def forget(self, resource: str, name: str) -> None:
         """The object has an owner that takes it along, or is known to be gone."""
         self._made.pop((resource, name), None)

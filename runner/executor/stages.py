@@ -104,8 +104,8 @@ class AttachStages:
                 return Evidence(
                     attempt, exit_code=code, oom_kills=oom_kills, drained=True, pod=self._watch.fate, recorded_at=at
                 )
-            case LostEntry():
-                return Evidence(attempt, lost=True, drained=True, pod=self._watch.fate)
+            case LostEntry(time=at):
+                return Evidence(attempt, lost=True, drained=True, pod=self._watch.fate, recorded_at=at)
         return Evidence(attempt, pod=self._watch.fate, connection_lost=True)
 
     async def _start(self, attempt: str, where: str) -> None:

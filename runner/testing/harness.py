@@ -18,8 +18,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
+import yaml
 
 from runner.config.model import Config
 from runner.manager.assemble import Observers, assemble
@@ -28,6 +30,7 @@ from runner.testing.gitlab import GitLabServer
 from runner.testing.gitlab_jobs import JobRecord
 from runner.testing.kubelets import ProcessKubelet
 from runner.testing.kubernetes import KubernetesServer
+from runner.testing.proxy import CuttingProxy
 
 SYSTEM_ID = "r_testharness0"
 STOP_TIMEOUT = 30.0
@@ -47,6 +50,8 @@ class Harness:
     kube_requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Requests of the manager to the API server, by verb and resource."""
     build_image: str = "busybox:latest"
+    proxy: CuttingProxy | None = None
+    """Between the manager and a real cluster, when the harness was opened with `proxied`."""
 
     def queue(self, **over: Any) -> JobRecord:
         """Hand a job to GitLab; keywords are those of `job_payload`."""
@@ -76,6 +81,7 @@ async def harness(
     gitlab: GitLabServer | None = None,
     cluster: KubernetesServer | None = None,
     concurrent: int = 4,
+    proxied: bool = False,
     runner: Mapping[str, Any] | None = None,
     kubernetes: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Harness]:
@@ -88,12 +94,17 @@ async def harness(
     async with AsyncExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        server: GitLabServer = gitlab or await stack.enter_async_context(GitLabServer(host=host))
+        server = gitlab if gitlab is not None else await stack.enter_async_context(GitLabServer(host=host))
         if kubeconfig is None:
-            cluster = cluster or await stack.enter_async_context(KubernetesServer(kubelet=kubelet or ProcessKubelet()))
+            if cluster is None:
+                cluster = await stack.enter_async_context(KubernetesServer(kubelet=kubelet or ProcessKubelet()))
             kubeconfig = str(cluster.kubeconfig(folder / "kubeconfig"))
             kubernetes = {**embedded_folders(folder), **(kubernetes or {})}
+            proxied = False
             runner = {"builds_dir": f"{folder}/builds", "cache_dir": f"{folder}/cache", **(runner or {})}
+        proxy = None
+        if proxied:
+            proxy, kubeconfig = await _proxied(stack, kubeconfig, folder)
         config = Config.model_validate(
             {
                 "concurrent": concurrent,
@@ -122,12 +133,28 @@ async def harness(
         async with anyio.create_task_group() as group:
             await group.start(manager.serve)
             try:
-                yield Harness(server, manager, config, folder, cluster, requests, build_image)
+                yield Harness(server, manager, config, folder, cluster, requests, build_image, proxy)
             finally:
                 manager.abort()
                 with anyio.move_on_after(STOP_TIMEOUT, shield=True):
                     await manager.wait_until_idle()
                 group.cancel_scope.cancel()
+
+
+async def _proxied(stack: AsyncExitStack, kubeconfig: str, folder: Path) -> tuple[CuttingProxy, str]:
+    """Put a proxy before the API server of a kubeconfig's current context; the proxy and a kubeconfig that uses it."""
+    document = yaml.safe_load(await anyio.Path(kubeconfig).read_text())
+    contexts = {entry["name"]: entry["context"] for entry in document["contexts"]}
+    name = contexts[document["current-context"]]["cluster"]
+    cluster = next(entry["cluster"] for entry in document["clusters"] if entry["name"] == name)
+    server = urlsplit(cluster["server"])
+    assert server.hostname is not None
+    proxy = await stack.enter_async_context(CuttingProxy(server.hostname, server.port or 443))
+    cluster["server"] = f"{server.scheme}://127.0.0.1:{proxy.port}"
+    cluster.setdefault("tls-server-name", server.hostname)
+    path = folder / "proxied.kubeconfig"
+    await anyio.Path(path).write_text(yaml.safe_dump(document))
+    return proxy, str(path)
 
 
 def embedded_folders(folder: Path) -> dict[str, Any]:

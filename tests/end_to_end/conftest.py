@@ -1,7 +1,8 @@
 """The same tests on the embedded Kubernetes and on a real one.
 
-A test takes `cluster` and opens `cluster.harness(...)` in its body. On the real cluster the images come from `RUNNER_TEST_HELPER_IMAGE`,
-`RUNNER_TEST_BUSYBOX_IMAGE` and `RUNNER_TEST_DEBIAN_IMAGE`; pods reach this machine at `RUNNER_TEST_HOST` or at the address that faces the first node.
+A test takes `cluster` and opens `cluster.harness(...)` in its body. On the real cluster the images come from
+`RUNNER_TEST_HELPER_IMAGE`, `RUNNER_TEST_BUSYBOX_IMAGE` and `RUNNER_TEST_DEBIAN_IMAGE`; pods reach this machine at
+`RUNNER_TEST_HOST` or at the address that faces the first node.
 """
 
 from __future__ import annotations
@@ -12,45 +13,9 @@ import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-
-from runner.testing.harness import Harness, harness
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where an end-to-end test runs."""
-
-    kind: str
-    """`embedded` or `real`."""
-    kubeconfig: str | None = None
-    host: str = "127.0.0.1"
-    namespace: str = "default"
-    helper_image: str = "helper"
-    busybox_image: str = "busybox:latest"
-    debian_image: str = "debian"
-
-    @property
-    def is_real(self) -> bool:
-        """Whether kubelets run the pods."""
-        return self.kubeconfig is not None
-
-    def harness(self, **over: Any) -> AbstractAsyncContextManager[Harness]:
-        """Open a harness on this cluster; keywords as for `runner.testing.harness.harness`."""
-        kubernetes = {"namespace": self.namespace, **over.pop("kubernetes", {})}
-        if self.is_real:
-            kubernetes = {"helper_image": self.helper_image, "pull_policy": "if-not-present", **kubernetes}
-        over.setdefault("build_image", self.busybox_image)
-        return harness(kubeconfig=self.kubeconfig, host=self.host, kubernetes=kubernetes, **over)
-
-    def kubectl(self, *arguments: str, timeout: float = 30) -> str:
-        """Run kubectl in the tests' namespace of the real cluster."""
-        command = ["kubectl", f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=timeout).stdout
+from tests.end_to_end.targets import Cluster
 
 
 @pytest.fixture(scope="session")

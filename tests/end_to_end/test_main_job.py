@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from tests.end_to_end.targets import Cluster
 
 pytestmark = pytest.mark.slow
 
