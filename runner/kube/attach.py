@@ -50,7 +50,10 @@ class StreamLostError(KubeError):
     def __init__(self, message: str, *, reason: str = "ConnectionLost", farewell: ExitStatus | None = None) -> None:
         super().__init__(message, reason=reason)
         self.farewell = farewell
-        """What the server said on the error channel before it ended an attach; None when it said nothing."""
+        """What the server said on the error channel before it ended an attach; None when it said nothing.
+
+        Its code says how the attach ended, 0 also when the container ended with another; only the pod tells that.
+        """
 
 
 class PodStream:

@@ -13,7 +13,6 @@ import math
 import random
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,7 +21,7 @@ import orjson
 import structlog
 
 from runner.kube.errors import ForbiddenError, GoneError, KubeError, NotFoundError, UnavailableError, error_from_status
-from runner.kube.podcache import CachedPod, LineSplitter, PodCache, is_newer, slim_pod
+from runner.kube.podcache import CachedPod, LineSplitter, PodCache, is_newer, is_older, slim_pod
 from runner.kube.resources import Manifest, resource_path, subject_of
 from runner.kube.retries import RETRY_AFTER_MAX
 from runner.kube.transport import Request
@@ -48,9 +47,6 @@ BACKOFF_MAX = 30.0
 
 _FORBIDDEN_LIMIT = 3
 """Refusals in a row that are believed: an API server that starts may refuse before it has read its Roles."""
-
-_TIMEOUT_LIMIT = 3
-"""Watches in a row that end in 504 before all pods are listed again."""
 
 _SLOWEST = 10.0
 """How many intervals apart a waiter's questions get while they fail."""
@@ -92,7 +88,6 @@ class PodInformer:
         self._lost_at = -math.inf
         self._heard_at = -math.inf
         self._progress = False
-        self._timeouts = 0
         self._subscriptions: dict[str, set[PodSubscription]] = {}
         self._synced = anyio.Event()
 
@@ -167,10 +162,6 @@ class PodInformer:
                 self._relist = True
                 self._note(error)
             except KubeError as error:
-                # A server whose store was set back answers the version of its future so, again and again.
-                self._timeouts = self._timeouts + 1 if error.status == HTTPStatus.GATEWAY_TIMEOUT else 0
-                if self._timeouts >= _TIMEOUT_LIMIT:
-                    self._relist, self._timeouts = True, 0
                 self._note(error)
             except (ValueError, KeyError) as error:
                 # Half a line, or a page of a proxy's: what has been taken so far stands.
@@ -196,6 +187,12 @@ class PodInformer:
                 return True
             self._cache.remove(name)
             return False
+        if before is not None and self._cache.get(name) is before and is_older(pod, before):
+            # A server never goes back behind what it has said, unless its store was set back to a backup. A watch from
+            # a version of the future is silent then, so it ends by its idle time at the latest.
+            log.warning("the API server's versions went back, listing anew", namespace=self.namespace)
+            self._cache.clear()
+            self._relist = True
         if self._cache.put(pod):
             self._wake(name)
         return True
@@ -223,8 +220,6 @@ class PodInformer:
             page = await self.client.list_page(
                 "pods", self.namespace, label_selector=self.selector, page=token, tries=1
             )
-            if not token:
-                self._cache.begin(page.resource_version, after=self._version)
             for pod in page.items:
                 name = str(_metadata(pod)["name"])
                 seen.add(name)

@@ -100,13 +100,9 @@ class PodCache:
         del self._pods[name]
         return True
 
-    def begin(self, version: str, *, after: str) -> None:
-        """Prepare for a list of this version, after a watch that had come to `after`.
-
-        A list that is older than that comes from a store that was set back to a backup: what was known is forgotten.
-        """
-        if version.isdecimal() and after.isdecimal() and is_newer(after, version):
-            self._pods.clear()
+    def clear(self) -> None:
+        """Forget all."""
+        self._pods.clear()
 
     def retain(self, names: Collection[str], *, version: str) -> tuple[str, ...]:
         """Forget all pods that a list of this version does not name, and return them.
@@ -124,6 +120,12 @@ def is_newer(version: str, than: str) -> bool:
     if version.isdecimal() and than.isdecimal():
         return int(version) > int(than)
     return version != than
+
+
+def is_older(pod: Manifest, than: CachedPod) -> bool:
+    """Tell whether a pod's state certainly came before a known one."""
+    version = str(pod["metadata"].get("resourceVersion") or "")
+    return version.isdecimal() and than.version.isdecimal() and int(version) < int(than.version)
 
 
 def slim_pod(pod: Manifest) -> Manifest:
