@@ -20,6 +20,7 @@ from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
+from runner.manager.tracing import KEEP_ALIVE_INTERVAL
 
 if TYPE_CHECKING:
     from runner.config.model import Config, RunnerConfig
@@ -48,6 +49,7 @@ def assemble(
     environ: Mapping[str, str] = os.environ,
     observers: Observers | None = None,
     final_update_timeout: float = 3600.0,
+    keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
     max_jobs: int | None = None,
 ) -> RunnerManager:
     """Make a manager for a configuration. Nothing is opened or asked before `serve`."""
@@ -84,6 +86,7 @@ def assemble(
         coordinator_for=coordinator_for,
         close=pool.aclose,
         final_update_timeout=final_update_timeout,
+        keep_alive_interval=keep_alive_interval,
         max_jobs=max_jobs,
     )
 

@@ -23,7 +23,7 @@ from runner.manager.job_run import Deadlines, JobRun
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places
 from runner.manager.scheduler import Scheduler
-from runner.manager.tracing import Trace
+from runner.manager.tracing import KEEP_ALIVE_INTERVAL, Trace
 from runner.trace.masking import Masker, token_prefixes
 from runner.trace.rendering import Renderer
 
@@ -49,12 +49,14 @@ class RunnerManager:
         coordinator_for: Callable[[RunnerConfig], Coordinator],
         close: Callable[[], Awaitable[None]] | None = None,
         final_update_timeout: float = 3600.0,
+        keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
         max_jobs: int | None = None,
     ) -> None:
         self._config = config
         self._identity = identity
         self._close = close
         self._final_update_timeout = final_update_timeout
+        self._keep_alive_interval = keep_alive_interval
         self._jobs_left = max_jobs
         self._runners: dict[Hashable, RunnerConfig] = {}
         self._executors: dict[Hashable, Executor] = {}
@@ -176,7 +178,14 @@ class RunnerManager:
             ),
         )
         renderer = Renderer(masker, timestamps=material.flags["FF_TIMESTAMPS"], sections=features.trace_sections)
-        return Trace(desk, renderer, limit_bytes=material.runner.output_limit * 1024, on_signal=on_signal)
+        return Trace(
+            desk,
+            renderer,
+            limit_bytes=material.runner.output_limit * 1024,
+            on_signal=on_signal,
+            keep_alive_interval=self._keep_alive_interval,
+            dynamic_keep_alive=material.flags["FF_USE_DYNAMIC_TRACE_FORCE_SEND_INTERVAL"],
+        )
 
     async def _refuse(self, coordinator: Coordinator, job: Job, runner: RunnerConfig, outcome: Outcome) -> None:
         """End a job that asks for what cannot be, before anything is created."""

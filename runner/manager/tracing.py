@@ -34,6 +34,9 @@ log = structlog.get_logger()
 SPOOL_BYTES = 64 * 1024
 """A log up to this size stays in memory; most jobs never touch the disk."""
 
+KEEP_ALIVE_INTERVAL = 30.0
+"""Seconds after which GitLab is asked how a job without new output is meant to go on."""
+
 FINAL_RETRY_LIMIT = 1_000_000
 """Tries of the last requests.
 
@@ -66,13 +69,17 @@ class Trace:
         *,
         limit_bytes: int,
         on_signal: Callable[[Signal], None],
+        keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
+        dynamic_keep_alive: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._desk = desk
         self._renderer = renderer
         self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 -- closed by `close`
         self._buffer = TraceBuffer(self._file, limit_bytes)
-        self._session = TraceSession(anyio.current_time())
+        self._session = TraceSession(
+            anyio.current_time(), keep_alive_interval=keep_alive_interval, dynamic_keep_alive=dynamic_keep_alive
+        )
         self._on_signal = on_signal
         self._now = now
         self._grown = anyio.Event()
