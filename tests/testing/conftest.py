@@ -54,7 +54,7 @@ class Stream:
                     break
             else:
                 return self.channels[channel]
-        raise AssertionError(f"No {wanted!r} on channel {channel}: {self.channels}")
+        raise AssertionError(f"No {wanted!r} on channel {channel}: {str(self.channels)[:2000]}")
 
     async def status(self, *, timeout: float = 10.0) -> dict[str, Any]:
         """Read to the end and return the Status on channel 3."""

@@ -101,7 +101,7 @@ def _programs() -> dict[str, str]:
         return f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(code)} "$@"\n'
 
     return {
-        "runner-helper-agent": module("runner.helper.agent"),
+        "runner-helper-agent": module("runner.helper", "agent"),
         "gitlab-runner-helper": module("runner", "helper"),
         "gitlab-runner-build": '#!/bin/sh\numask 0000\nexec "$(command -v bash || command -v sh)" "$@"\n',
     }
