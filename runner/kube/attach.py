@@ -133,13 +133,15 @@ class PodStream:
         """Wait for a message, pinging. Silence counts only while we wait: a slow consumer is not a dead peer."""
         while True:
             patience = min(self._next_ping, _FAREWELL_TIMEOUT) if self._status else self._next_ping
+            # aiohttp takes 0 for "without end".
+            limit = max(patience - self._silence, 0.001)
             started = time.monotonic()
             try:
-                # aiohttp takes 0 for "without end".
-                message = await self._socket.receive(timeout=max(patience - self._silence, 0.001))
+                message = await self._socket.receive(timeout=limit)
             except BaseException as error:
-                # Also when our caller gives up waiting: what was waited so far is silence all the same.
-                self._silence += time.monotonic() - started
+                # Also when our caller gives up waiting: what was waited so far is silence all the same. A process that
+                # was stopped for minutes has not listened that long, so no wait counts for more than its limit.
+                self._silence += min(time.monotonic() - started, limit)
                 if not isinstance(error, TimeoutError):
                     raise
             else:
