@@ -594,6 +594,7 @@ def test_submodule_that_moved_is_found_again(place: Place) -> None:
     done = place.run(place.context(place.commit("two"), strategy))
 
     assert (done.code, place.read("my sub/file"), place.read("my sub/sub/file")) == (0, "newer", "in")
+    assert "Updated submodules" in done.notices
 
 
 def test_submodule_that_cannot_be_had_fails_the_stage(place: Place) -> None:
@@ -701,6 +702,25 @@ def test_external_config_can_be_empty(place: Place) -> None:
     context = place.context("4f5e", Variable("FF_USE_GIT_BUNDLE_URIS", "false"), config={"clone_url": "ssh://h"})
 
     assert external_config(context) == ""
+
+
+@pytest.mark.parametrize("strategy", ["none", "empty"])
+def test_credential_helper_is_there_without_sources(place: Place, strategy: str) -> None:
+    """With `FF_GIT_URLS_WITHOUT_TOKENS` the user's own git asks the environment, sources or not."""
+    variables = (Variable("FF_GIT_URLS_WITHOUT_TOKENS", "true"), Variable("GIT_STRATEGY", strategy))
+    done = place.run(https(place, *variables))
+    place.environment |= {"GIT_CONFIG_GLOBAL": f"{place.root}/{place.project}.tmp/.glr.gconf", "CI_JOB_TOKEN": "t0k"}
+    filled = subprocess.run(
+        ["git", "credential", "fill"],
+        env=place.environment,
+        input=b"url=https://git.example:8443\n\n",
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.code == 0
+    assert filled.stdout.decode().splitlines()[-2:] == ["username=gitlab-ci-token", "password=t0k"]
 
 
 def test_template_config_is_this_text(place: Place) -> None:

@@ -165,6 +165,7 @@ def get_sources(root: Path, server: Server, *flags: str) -> tuple[int, str, dict
     assert script is not None
     (root / "stage").write_text(script.text)
     (root / "home").mkdir()
+    (root / "home/.gitconfig").write_text("[credential]\n\thelper = store\n")
     environment = {"PATH": os.environ["PATH"], "HOME": f"{root}/home", "GIT_CONFIG_NOSYSTEM": "1"}
     done = subprocess.run(
         ["dash", f"{root}/stage"], env=environment, cwd=root, capture_output=True, check=False, timeout=60
@@ -193,11 +194,15 @@ def test_project_and_submodule_come_with_the_job_s_token(
 
 
 def test_token_is_in_no_file_without_tokens_in_urls(tmp_path: Path, server: Server) -> None:
-    """With `FF_GIT_URLS_WITHOUT_TOKENS` git asks the environment, in every stage and in the user's own commands."""
+    """With `FF_GIT_URLS_WITHOUT_TOKENS` git asks the environment, in every stage and in the user's own commands.
+
+    Not even a helper that stores credentials, which someone set up for this user, gets to see it.
+    """
     get_sources(tmp_path, server, "FF_GIT_URLS_WITHOUT_TOKENS")
 
     below = [*(tmp_path / "builds").rglob("*"), *(tmp_path / "home").rglob("*")]
     assert [path for path in below if path.is_file() and b"t0k" in path.read_bytes()] == []
+    assert not (tmp_path / "home/.git-credentials").exists()
     environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": f"{tmp_path}/builds/app.tmp/.glr.gconf"}
     done = subprocess.run(
         ["git", "ls-remote", "origin"],
