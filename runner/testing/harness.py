@@ -57,10 +57,10 @@ class Harness:
         """Hand a job to GitLab; keywords are those of `job_payload`."""
         return self.gitlab.queue(**{"image": self.build_image, **over})
 
-    async def run(self, *, timeout: float = 60.0, **over: Any) -> JobRecord:
-        """Hand a job to GitLab and wait for its final state."""
+    async def run(self, *, within: float = 120.0, **over: Any) -> JobRecord:
+        """Hand a job to GitLab and wait, at most `within` seconds, for its final state."""
         job = self.queue(**over)
-        await job.wait_finished(timeout=timeout)
+        await job.wait_finished(timeout=within)
         return job
 
     async def wait_until_empty(self, *, timeout: float = 30.0) -> None:
@@ -82,6 +82,7 @@ async def harness(
     cluster: KubernetesServer | None = None,
     concurrent: int = 4,
     proxied: bool = False,
+    keep_alive_interval: float = 30.0,
     runner: Mapping[str, Any] | None = None,
     kubernetes: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Harness]:
@@ -89,7 +90,7 @@ async def harness(
 
     `kubelet` is the embedded Kubernetes' (default: `ProcessKubelet`); `kubeconfig` names a real cluster instead,
     which reaches GitLab at `host`, an address of this machine. `runner` and `kubernetes` add keys to `[[runners]]`
-    and `[runners.kubernetes]`.
+    and `[runners.kubernetes]`. With a short `keep_alive_interval` a silent job hears of its cancel at once.
     """
     async with AsyncExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
@@ -128,7 +129,12 @@ async def harness(
             requests[verb, resource] += 1
 
         manager = assemble(
-            config, system_id=SYSTEM_ID, kubeconfig=kubeconfig, environ={}, observers=Observers(kubernetes=count)
+            config,
+            system_id=SYSTEM_ID,
+            kubeconfig=kubeconfig,
+            environ={},
+            observers=Observers(kubernetes=count),
+            keep_alive_interval=keep_alive_interval,
         )
         async with anyio.create_task_group() as group:
             await group.start(manager.serve)

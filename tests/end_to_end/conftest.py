@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+
 from tests.end_to_end.targets import Cluster
 
 

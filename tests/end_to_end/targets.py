@@ -36,7 +36,10 @@ class Cluster:
         over.setdefault("build_image", self.busybox_image)
         return harness(kubeconfig=self.kubeconfig, host=self.host, kubernetes=kubernetes, **over)
 
-    def kubectl(self, *arguments: str, timeout: float = 30) -> str:
+    def kubectl(self, *arguments: str, timeout: float = 30, stdin: str | None = None) -> str:
         """Run kubectl in the tests' namespace of the real cluster."""
         command = ["kubectl", f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=timeout).stdout
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout, input=stdin)
+        if done.returncode:
+            raise AssertionError(f"{' '.join(command)}: {done.stderr}")
+        return done.stdout

@@ -17,9 +17,8 @@ import pytest
 from runner.trace.timestamps import strip_timestamps
 
 if TYPE_CHECKING:
-    from tests.end_to_end.targets import Cluster
-
     from runner.testing.gitlab_jobs import JobRecord
+    from tests.end_to_end.targets import Cluster
 
 pytestmark = pytest.mark.slow
 
