@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from runner.testing.cluster.fates import Fate, Mishap, Script
+from runner.testing.cluster.news import News
 from runner.testing.cluster.stdio import STDERR, STDOUT, Stdio
 
 _LINE_BYTES = 32 * 1024
@@ -110,23 +111,26 @@ class PodAgents:
         self._dead: set[str] = set()
         self._following: _Following | None = None
         self._answers: list[str] = []
-        self._wake = anyio.Event()
-        self._idle = anyio.Event()
-        self.changed = anyio.Event()
-        """Set, and replaced, whenever a stage starts or ends or the journal grows."""
+        self._quiet = News()
+        """Rings when nothing more may be sent."""
+        self._busy = True
+        self.news = News()
+        """Rings whenever a command came, a stage started or ended, or the log grew."""
 
     async def pump(self) -> None:
         """Send what the manager may have, for as long as the helper lives."""
         while "helper" not in self._dead:
-            wake = self._wake
+            heard = self.news.count
             if not await self._push():
-                self._idle.set()
-                await wake.wait()
+                self._busy = False
+                self._quiet.ring()
+                await self.news.wait(heard)
 
     async def settle(self, *, timeout: float = 1.0) -> None:
         """Wait until everything that may be sent has been handed out, or the reader does not read."""
         with anyio.move_on_after(timeout):
-            await self._idle.wait()
+            while self._busy:
+                await self._quiet.wait()
 
     def kill(self, *containers: str) -> None:
         """End an agent and the stages in its container, without a record."""
@@ -233,6 +237,7 @@ class PodAgents:
         with stage.scope:
             await self._perform(script)
         stage.ended = True
+        self._notify()
         if stage.container in self._dead:
             return
         if script.mishap is not None and stage.code is None:
@@ -308,9 +313,5 @@ class PodAgents:
         return bool(control or data)
 
     def _notify(self) -> None:
-        wake, self._wake = self._wake, anyio.Event()
-        changed, self.changed = self.changed, anyio.Event()
-        if self._idle.is_set():
-            self._idle = anyio.Event()
-        wake.set()
-        changed.set()
+        self._busy = True
+        self.news.ring()

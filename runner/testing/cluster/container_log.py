@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
-import anyio
-
 from runner.testing.cluster.moments import precise_moment
+from runner.testing.cluster.news import News
 
 _PARTIAL_BYTES = 16 * 1024
 
@@ -53,7 +52,7 @@ class ContainerLog:
         self._open: dict[int, bytes] = {}
         self._continued: set[int] = set()
         self._closed = False
-        self._changed = anyio.Event()
+        self._news = News()
 
     def append(self, stream: int, data: bytes) -> None:
         """Take what the container printed on one stream."""
@@ -72,7 +71,7 @@ class ContainerLog:
             self._add(stream, data)
         self._open.clear()
         self._closed = True
-        self._wake()
+        self._news.ring()
 
     @property
     def content(self) -> bytes:
@@ -98,7 +97,7 @@ class ContainerLog:
         kept = b"".join(_shown(piece, options) for piece in self._pieces)
         yield kept if options.tail_lines is None else _tail(kept, options.tail_lines)
         while options.follow:
-            changed = self._changed
+            heard = self._news.count
             fresh = b"".join(_shown(piece, options) for piece in self._after(position))
             position = self._dropped + len(self._pieces)
             if fresh:
@@ -106,7 +105,7 @@ class ContainerLog:
             elif self._closed:
                 return
             else:
-                await changed.wait()
+                await self._news.wait(heard)
 
     def _after(self, position: int) -> Iterator[_Piece]:
         for index in range(max(0, position - self._dropped), len(self._pieces)):
@@ -121,11 +120,7 @@ class ContainerLog:
         while self._bytes > self._keep_bytes and len(self._pieces) > 1:
             self._bytes -= len(self._pieces.popleft().data)
             self._dropped += 1
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._news.ring()
 
 
 def _shown(piece: _Piece, options: LogOptions) -> bytes:

@@ -21,6 +21,7 @@ from runner.testing.cluster.agents import PodAgents
 from runner.testing.cluster.container_log import ContainerLog
 from runner.testing.cluster.fates import Fate, Mishap, Rule, Script, Waiting
 from runner.testing.cluster.kubelet import Execution, PodRecord, StartSoon, first_of
+from runner.testing.cluster.news import News
 from runner.testing.cluster.pod_status import (
     Condition,
     ContainerState,
@@ -101,7 +102,7 @@ class ScriptedPod:
     async def _wait(self, reached: Callable[[], bool], what: str, timeout: float) -> None:
         with anyio.move_on_after(timeout):
             while not reached():
-                await self._agents.changed.wait()
+                await self._agents.news.wait()
             return
         raise TimeoutError(
             f"Pod {self.name}: no {what} within {timeout} s; started were {', '.join(self.attempts) or 'none'}."
@@ -299,7 +300,7 @@ class ScriptedKubelet:
         self._clock = clock
         self._numbers = itertools.count()
         self._pods: dict[str, ScriptedPod] = {}
-        self._changed = anyio.Event()
+        self._news = News()
 
     # What a test says
 
@@ -322,7 +323,7 @@ class ScriptedKubelet:
         """Wait until so many pods have been created; raises TimeoutError."""
         with anyio.fail_after(timeout):
             while len(self._pods) < count:
-                await self._changed.wait()
+                await self._news.wait()
         return self.pods
 
     # What the API server asks
@@ -336,8 +337,7 @@ class ScriptedKubelet:
             pod, self._choose(pod.manifest), clock=self._clock, scale=self._scale, number=next(self._numbers)
         )
         self._pods[pod.uid] = scripted
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._news.ring()
         await scripted.live()
 
     def stdio(self, pod_uid: str, container: str) -> Stdio | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import anyio
 import orjson
 
+from runner.testing.cluster.news import News
 from runner.testing.cluster.problems import Manifest, expired
 from runner.testing.cluster.selectors import Selector
 
@@ -63,7 +63,7 @@ class Store:
         self._changes: list[Change] = []
         """Of consecutive versions, the last one being `version`."""
         self._history = history
-        self._changed = anyio.Event()
+        self._news = News()
 
     def get(self, key: Key) -> Manifest | None:
         """Return the object, or None."""
@@ -107,13 +107,13 @@ class Store:
     async def wait_changed(self, version: int) -> None:
         """Wait until there is a change after `version`, or the history has been expired."""
         while self.version <= version:
-            await self._changed.wait()
+            await self._news.wait()
 
     def expire(self) -> None:
         """Forget the history: whoever asks for changes after any version handed out so far is told 410."""
         self.version += 1
         self._changes.clear()
-        self._wake()
+        self._news.ring()
 
     def _record(self, change: Change) -> None:
         self.version = change.version
@@ -121,11 +121,7 @@ class Store:
         # Trimmed in big steps: taking one from the front each time would move the whole list.
         if len(self._changes) >= 2 * self._history:
             del self._changes[: -self._history]
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._news.ring()
 
 
 def _selected(manifest: Manifest, namespace: str, selector: Selector) -> bool:
