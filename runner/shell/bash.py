@@ -1,7 +1,7 @@
 """Shell text: quoting, the line writer and the wrapper around a stage's commands.
 
-The law: what comes out runs the same under bash, dash and busybox ash. So quoting is POSIX single quotes and
-nothing else (no `$'...'`, which dash does not know), text is printed with `printf` (dash's `echo` interprets
+The law: what comes out runs the same under bash, dash and busybox ash. So quoting is POSIX single or double quotes
+and nothing else (no `$'...'`, which dash does not know), text is printed with `printf` (dash's `echo` interprets
 backslashes), and no tool is called that a bare image may lack. `FF_POSIXLY_CORRECT_ESCAPES` asks for what is
 already so. Everything is linear in the size of the job's script.
 """
@@ -10,12 +10,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ESCAPE = "\x1b"
-GREEN = f"{ESCAPE}[32;1m"
-YELLOW = f"{ESCAPE}[0;33m"
-RED = f"{ESCAPE}[31;1m"
-RESET = f"{ESCAPE}[0;m"
-CLEAR = f"{ESCAPE}[0K"
+GREEN = "\x1b[32;1m"
+YELLOW = "\x1b[0;33m"
+RESET = "\x1b[0;m"
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9,./@_+:-]+", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -26,8 +23,8 @@ _GUARDED = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SH
 def quote(text: str) -> str:
     """Make `text` one word of shell text that stands for itself, byte for byte.
 
-    Double quotes serve where single ones cannot: bash takes quadratic time over a word made of many single-quoted parts
-    (47 s for a script of 5 MiB). NUL cannot live in a shell variable or in an argument, so it is dropped.
+    Double quotes serve where single ones cannot: bash takes quadratic time over a word made of many single-quoted
+    parts (47 s for a script of 5 MiB). NUL cannot live in a shell variable or in an argument, so it is dropped.
     """
     text = text.replace("\0", "")
     if _PLAIN_WORD.fullmatch(text):

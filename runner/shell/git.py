@@ -18,7 +18,7 @@ from runner.shell.git_config import (
     write_global_tls,
 )
 from runner.shell.prologue import write_commands, write_ownership, write_prologue
-from runner.shell.submodules import recursion, write_submodules
+from runner.shell.submodules import check_settings, recursion, write_submodules
 from runner.shell.urls import USERNAME, is_web, remote_url, server_of, with_user
 
 _LOCKS = ("index.lock", "shallow.lock", "HEAD.lock", "hooks/post-checkout", "config.lock")
@@ -32,7 +32,7 @@ def write_get_sources(writer: ShellWriter, context: ScriptContext) -> None:
     Raises `JobConfigurationError` for submodule settings that make no sense.
     """
     settings = context.settings()
-    recursion(settings)
+    check_settings(settings)
     fetches = settings.git_strategy in {"fetch", "clone"}
     write_prologue(writer, context)
     writer.export("GIT_TERMINAL_PROMPT", "0")
@@ -99,10 +99,8 @@ def write_project_cleanup(writer: ShellWriter, context: ScriptContext) -> None:
     level = recursion(settings)
     with writer.when(f"[ -d {quote(context.project_dir)}/.git ]"):
         writer.change_directory(context.project_dir)
-        clean = ("git", "clean", *settings.git_clean_flags)
-        for command in (
-            [clean, ("git", "reset", "--hard")] if settings.git_clean_flags else [("git", "reset", "--hard")]
-        ):
+        clean = [("git", "clean", *settings.git_clean_flags)] if settings.git_clean_flags else []
+        for command in (*clean, ("git", "reset", "--hard")):
             writer.run(*command)
             if level is not None:
                 writer.run("git", "submodule", "foreach", *level, quote_words(*command))

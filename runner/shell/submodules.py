@@ -3,24 +3,34 @@
 The law: they get the job's credentials the way the project does, by including the external configuration.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from runner.job.outcome import JobConfigurationError
 from runner.job.settings import JobSettings
 from runner.shell.bash import ShellWriter, quote, quote_words
 from runner.shell.context import ScriptContext
 
-_LEVELS: dict[str, tuple[str, ...] | None] = {"none": None, "normal": (), "recursive": ("--recursive",)}
+_LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType({"normal": (), "recursive": ("--recursive",)})
+
+
+def check_settings(settings: JobSettings) -> None:
+    """Raise `JobConfigurationError` for settings that make no sense: to guess would check out the wrong sources."""
+    strategy = settings.git_submodule_strategy
+    if strategy != "none" and strategy not in _LEVELS:
+        raise JobConfigurationError(f"unknown GIT_SUBMODULE_STRATEGY {strategy!r}, use one of none, normal, recursive")
+    if ":(exclude)" in settings.git_submodule_paths:
+        raise JobConfigurationError(
+            "GIT_SUBMODULE_PATHS holds an `:(exclude)` without a path: write `:(exclude)path` as one word"
+        )
 
 
 def recursion(settings: JobSettings) -> tuple[str, ...] | None:
-    """The flags that make git go as deep as the job asked; None if it asked for no submodules.
+    """The flags that make git go as deep as the job asked; None if it asked for no submodules, or for nonsense.
 
-    Raises `JobConfigurationError` for a `GIT_SUBMODULE_STRATEGY` that does not exist: to guess would check out the
-    wrong sources.
+    Nonsense has failed the job before; the cleanup, which removes secrets, must not fail of it again.
     """
-    strategy = settings.git_submodule_strategy
-    if strategy not in _LEVELS:
-        raise JobConfigurationError(f"unknown GIT_SUBMODULE_STRATEGY {strategy!r}, use one of none, normal, recursive")
-    return _LEVELS[strategy]
+    return _LEVELS.get(settings.git_submodule_strategy)
 
 
 def write_submodules(writer: ShellWriter, context: ScriptContext) -> None:
@@ -76,8 +86,4 @@ def _update(settings: JobSettings, level: tuple[str, ...], paths: tuple[str, ...
 
 
 def _paths(settings: JobSettings) -> tuple[str, ...]:
-    if ":(exclude)" in settings.git_submodule_paths:
-        raise JobConfigurationError(
-            "GIT_SUBMODULE_PATHS holds an `:(exclude)` without a path: write `:(exclude)path` as one word"
-        )
     return ("--", *settings.git_submodule_paths) if settings.git_submodule_paths else ()

@@ -17,6 +17,7 @@ from runner.job.payload import Job
 from runner.job.variables import Variable, Variables
 from runner.shell.scripts import ScriptContext, script_for
 
+pytestmark = pytest.mark.slow
 EXPECTED = "Basic " + base64.b64encode(b"gitlab-ci-token:t0k").decode()
 
 
