@@ -103,7 +103,6 @@ class JobRun:
         outcome = outcome_of(RunnerInterruptedError())
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._trace.send, name=f"trace {self._job.id}")
                 try:
                     outcome = await self._execute(group)
                 finally:
@@ -129,8 +128,12 @@ class JobRun:
         try:
             with self._abort:
                 await self._accept()
-                await self._prepare(group)
-                await self._run_stages()
+                group.start_soon(self._trace.send, name=f"trace {self._job.id}")
+                # A fault in the place's background ends this group, and so the job, with its own words.
+                async with anyio.create_task_group() as place:
+                    await self._prepare(place)
+                    await self._run_stages()
+                    place.cancel_scope.cancel()
                 return outcome_of(self._material.plan.error(self._results))
         except Exception as error:  # noqa: BLE001 -- whatever happened, GitLab must hear how the job ended
             self._tell_bugs(error)

@@ -63,6 +63,7 @@ class RunnerManager:
         self._coordinators: dict[Hashable, Coordinator] = {}
         self._running: dict[int, JobRun] = {}
         self._idle = anyio.Event()
+        self._aborted = ""
         self._places = Places()
         self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
         for number, runner in enumerate(config.runners):
@@ -86,14 +87,15 @@ class RunnerManager:
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Take and run jobs until drained, aborted or cancelled; everything of every job is gone when it returns."""
         try:
-            async with anyio.create_task_group() as executors:
-                for executor in self._executors.values():
-                    await executors.start(executor.serve)
+            async with anyio.create_task_group() as group:
+                executors = anyio.CancelScope(shield=True)
+                await group.start(self._serve_executors, executors)
                 log.info("taking jobs", runners=len(self._runners), concurrent=self._config.concurrent)
                 task_status.started()
-                # The jobs stand in a group inside of the executors', so that they end before what they need does.
-                await self._scheduler.run()
-                executors.cancel_scope.cancel()
+                try:
+                    await self._scheduler.run()
+                finally:
+                    executors.cancel()
         finally:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 10):
                 for coordinator in self._coordinators.values():
@@ -114,10 +116,22 @@ class RunnerManager:
 
     def abort(self, signal: str = "terminated") -> None:
         """Take no more jobs and end the running ones; they get `shutdown_timeout` to clean up and report."""
+        self._aborted = signal
         self._scheduler.drain()
         for job_run in tuple(self._running.values()):
-            job_run.interrupt(signal)
-            job_run.hurry(self._config.shutdown_timeout)
+            self._end_job(job_run)
+
+    def _end_job(self, job_run: JobRun) -> None:
+        job_run.interrupt(self._aborted)
+        job_run.hurry(self._config.shutdown_timeout)
+
+    async def _serve_executors(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+        """Hold what jobs need until `scope` is cancelled: when everything around is, the jobs clean up first."""
+        with scope:
+            async with anyio.create_task_group() as group:
+                for executor in self._executors.values():
+                    await group.start(executor.serve)
+                task_status.started()
 
     async def _run_job(self, key: Hashable, job: Job) -> None:
         """Run one job that the scheduler was given."""
@@ -144,6 +158,8 @@ class RunnerManager:
                 return
             job_run = self._job_run(key, material)
             self._running[job.id] = job_run
+            if self._aborted:
+                self._end_job(job_run)  # it was on its way when the process was told to end
             try:
                 await job_run.run()
             except Exception:
@@ -196,6 +212,7 @@ class RunnerManager:
             trace.final_note(*trailer(outcome))
             reason = supported_reason(outcome.reason, job.features.failure_reasons)
             with anyio.move_on_after(self._final_update_timeout):
+                await desk.update_job(state="running")  # GitLab wants to hear this of every job first
                 await trace.finish(outcome, reason)
         finally:
             trace.close()

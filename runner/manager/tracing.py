@@ -87,7 +87,7 @@ class Trace:
         self._seq = 0
         self._relay: Callable[[NoteEntry], None] | None = None
         self._busy = anyio.Lock()
-        self._sending = anyio.CancelScope()
+        self._finishing = False
 
     # The manager's own lines -------------------------------------------------------------------------------------
 
@@ -157,16 +157,15 @@ class Trace:
 
     async def send(self) -> None:
         """Send what there is when it is due, until cancelled or until `finish` takes over. Runs beside the job."""
-        with self._sending:
-            while True:
-                grown = self._grown
-                request = self._session.next_request(anyio.current_time())
-                if isinstance(request, Wait):
-                    await self._wait(request, grown)
-                elif isinstance(request, Done):
-                    return
-                else:
-                    await self._carry_out(request)
+        while not self._finishing:
+            grown = self._grown
+            request = self._session.next_request(anyio.current_time())
+            if isinstance(request, Wait):
+                await self._wait(request, grown)
+            elif isinstance(request, Done):
+                return
+            else:
+                await self._carry_out(request)
 
     async def finish(self, outcome: Outcome, reason: str) -> bool:
         """Send the rest of the log and the final state; say whether GitLab has taken it. `reason` is GitLab's word
@@ -174,8 +173,9 @@ class Trace:
 
         The caller bounds it and shields it.
         """
-        # A request that is called off here may have been taken or not: it is asked again, and GitLab's 416 tells.
-        self._sending.cancel()
+        self._finishing = True
+        self._changed()
+        # A request under way is waited for: one that is called off may have been taken, and costs a 416 and its pause.
         async with self._busy:
             self._store(self._renderer.finish())
             self._session.finish(outcome.state, reason, outcome.exit_code, retry_limit=FINAL_RETRY_LIMIT)
@@ -223,7 +223,7 @@ class Trace:
     async def _wait(self, wait: Wait, grown: anyio.Event) -> None:
         timeout = None if math.isinf(wait.until) else max(0.0, wait.until - anyio.current_time())
         with anyio.move_on_after(timeout):
-            while wait.size is None or self._buffer.size < wait.size:
+            while not self._finishing and (wait.size is None or self._buffer.size < wait.size):
                 await grown.wait()
                 grown = self._grown
 
