@@ -152,7 +152,7 @@ class Agent:
         self._journal.flush()
 
     def _find_news(self) -> tuple[list[str], dict[str, tuple[int, int] | None]]:
-        """Give the attempts that were started, in order, and the ends of attempts: code and OOM kills, None for lost."""
+        """Give the attempts that were started, in order, and the ends: code and OOM kills, or None for a lost one."""
         names = set(os.listdir(self._logs))
         started = [name.removesuffix(".started") for name in names if name.endswith(".started")]
         ran = [attempt for attempt in started if attempt not in self._journal.ran and is_attempt(attempt)]
@@ -187,11 +187,8 @@ class Agent:
             "note": self._note,
             "ping": self._ping,
         }
-        order = orders.get(words[0])
         try:
-            if order is None:
-                raise ValueError
-            order(*words[1:])
+            orders.get(words[0], _refuse)(*words[1:])
         except (ValueError, TypeError):
             self._trouble(f"not understood: {' '.join(words)[:80]}")
         except OSError as error:
@@ -243,6 +240,10 @@ class Agent:
             self._pump.answer(f"agent: {text}")
 
 
+def _refuse(*_words: str) -> None:
+    raise ValueError
+
+
 def _attempt(name: str) -> str:
     if not is_attempt(name):
         raise ValueError(name)
@@ -252,18 +253,17 @@ def _attempt(name: str) -> str:
 def _options(argv: Sequence[str]) -> dict[str, str]:
     """Read `--name value` pairs; argparse would take as long to load as all of the rest."""
     options = dict(zip(argv[::2], argv[1::2], strict=False))
-    if len(argv) % 2 or not options.keys() <= {"--logs", "--scripts", "--keep"} or "--logs" not in options:
+    if len(argv) % 2 or not {"--logs", "--scripts"} <= options.keys() <= {"--logs", "--scripts", "--keep"}:
         raise ValueError
-    options["--scripts"]  # noqa: B018 - a missing one is an error too
     return options
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the agent over stdin, stdout and stderr; the exit code is 0 after stdin's end, 143 after TERM, 2 for misuse."""
+    """Run the agent over the standard streams. Exit code: 0 after stdin's end, 143 after TERM, 2 for misuse."""
     try:
         options = _options(argv)
         keep_bytes = int(options["--keep"]) if "--keep" in options else None
-    except (ValueError, KeyError):
+    except ValueError:
         print(_USAGE, file=sys.stderr)
         return 2
     os.umask(0)  # the build container may run as another user, and must be able to write what stages leave here

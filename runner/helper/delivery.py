@@ -46,7 +46,7 @@ class Delivery:
             self._name = ""
 
     def seal(self, name: str, digest: str) -> None:
-        """Put the file in place when its SHA-256 is `digest`. Raises DeliveryError; a file sealed before stays as it is."""
+        """Put the file in place when its SHA-256 is `digest`, or find it there already. Raises DeliveryError."""
         import hashlib  # loads OpenSSL, which the agent's start need not wait for
 
         path = f"{self._scripts}/{name}"

@@ -33,7 +33,7 @@ class Pump:
         self._mid_line = False
 
     def resume(self, token: str, offset: int, line: int, *, window: int) -> None:
-        """Begin a new stream at a byte of the log and a line of the journal. What was not sent of the old one is gone."""
+        """Begin a new stream at a byte of the log and a line of the journal; the old one ends where it is."""
         self._streaming = True
         self._head = token.encode("ascii", "replace") + b"\n"
         self._offset = self._acknowledged = offset

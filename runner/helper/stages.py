@@ -1,9 +1,9 @@
 """Stages that run in the helper container, as child processes of the agent.
 
-Law: who creates `ATTEMPT.started` starts the attempt, once for ever; a stage has a session of its own, no stdin, and its
-output goes to the log's file, so nothing of it can block the agent or be blocked by a reader. The record of its end
-is written whole or does not count. The agent is the parent: it needs no wrapper, and its own death leaves the record
-`lost` to its successor.
+Law: who creates `ATTEMPT.started` starts the attempt, once for ever; a stage has a session of its own, no stdin, and
+its output goes to the log's file, so nothing of it can block the agent or be blocked by a reader. The record of its
+end is written whole or does not count. The agent is the parent: it needs no wrapper, and its own death leaves the
+record `lost` to its successor.
 """
 
 import errno
@@ -33,7 +33,9 @@ def read_record(path: str) -> tuple[int, int] | None:
         with open(path, "rb") as file:
             fields = file.read(256).split(b" ")
         code, oom_kills, end = fields
-        return (int(code), int(oom_kills)) if end == b".\n" and code.isdigit() and oom_kills.isdigit() else None
+        # The job can write here too: what is longer than a number of ours is none.
+        whole = end == b".\n" and all(field.isdigit() and len(field) <= 9 for field in (code, oom_kills))
+        return (int(code), int(oom_kills)) if whole else None
     except (OSError, ValueError):
         return None
 
@@ -48,6 +50,16 @@ def oom_kills() -> int:
         except (OSError, ValueError, IndexError):
             continue
     return 0
+
+
+def environment() -> dict[bytes, bytes]:
+    """Give the environment that the container was started with: Python adds LC_CTYPE to its own when there is none."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            variables = [item.partition(b"=") for item in file.read().split(b"\0") if b"=" in item]
+    except OSError:
+        return dict(os.environb)
+    return {name: value for name, _, value in variables}
 
 
 class _Running:
@@ -149,7 +161,7 @@ class Stages:
         return os.posix_spawn(
             shell,
             [shell, f"{self._scripts}/{attempt}"],
-            os.environ,
+            environment(),
             file_actions=(
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, log, output, 0o666),

@@ -42,10 +42,18 @@ alive() {
   case $_stat in *") Z "*) return 1 ;; esac
 } 2>/dev/null
 
+# Whether a word is STAGE-N: whatever else lies in the logs directory is the job's own.
+attempt() {
+  case $1 in *-*) ;; *) return 1 ;; esac
+  case ${1%-*} in '' | *[!a-z0-9_]*) return 1 ;; esac
+  case ${1##*-} in '' | *[!0-9]*) return 1 ;; esac
+}
+
 # Read ATTEMPT's exit record into _code and _oom; false when it is not there or not whole.
 exited() {
   _end=
   read -r _code _oom _end <"$_logs/$1.exit"
+  case $_code$_oom in *[!0-9]* | ???????????????*) return 1 ;; esac
   [ "$_end" = . ]
 } 2>/dev/null
 
@@ -237,7 +245,7 @@ look() {
     _attempt=${_file##*/}
     _attempt=${_attempt%.started}
     case $_known in *" e:$_attempt "*) continue ;; esac
-    [ -e "$_file" ] || continue
+    attempt "$_attempt" || continue
     if exited "$_attempt"; then
       _attempt=$_attempt/$_code/$_oom
     elif [ -e "$_logs/$_attempt.lost" ]; then
@@ -322,17 +330,22 @@ send() {
   done
 }
 
-# resume TOKEN OFFSET LINE WINDOW: stream log and journal, until the next one replaces this process.
+# resume TOKEN OFFSET LINE WINDOW: stream log and journal, until the next one replaces this process. It is told so by
+# TERM, to leave a blocked pipe, and by the token's file, for bash loses a signal that meets it while it starts.
 pump() {
   exec 6>&2 2>/dev/null 4<"$_logs/output.log" 5<"$_logs/journal" 7<"$_logs/.answers"
+  : & # `$!` is still the reader's
+  wait $!
   trap 'kill $!; wait $!; exit' TERM
   trap _poked=1 CONT
   seek 4 "$2"
-  seek 5 "`head -n "$3" "$_logs/journal" | wc -c`"
+  [ "$3" = 0 ] || seek 5 "`head -n $(($3 - 1)) "$_logs/journal" | wc -c`"
   printf '\nsync %s\n' "$1" >&6
   printf '%s\n' "$1"
-  _sent=$2 _taken=$2 _number=$3 _window=$4 _entry= _part= _poked=
-  while kill -0 "${$}" && read -r _now <"$_logs/.turn" && [ "$_now" = "$_turn" ]; do
+  _sent=$2 _taken=$2 _number=$3 _window=$4 _entry= _part= _poked= _goal=0
+  [ "$3" = 0 ] || following
+  _entry=
+  while kill -0 "${$}" && read -r _now <"$_logs/.token" && [ "$_now" = "$1" ]; do
     _busy=
     read -r _ack _end <"$_logs/.ack" && [ "$_end" = . ] && [ "$_ack" -gt "$_taken" ] && _taken=$_ack
     while read -r _line <&7; do printf '%s\n' "$_line" >&6; done
@@ -341,26 +354,33 @@ pump() {
   done
 }
 
-# Send entries that lie in the window, and the bytes before them.
+# Send what lies in the window: the bytes up to an entry, then the entry.
 entries() {
   while :; do
-    [ "$_entry" ] || {
-      read -r _line <&5 || {
-        _part=$_part$_line
-        return
-      }
-      _entry=$_part$_line _part=
-    }
-    set -- $_entry
-    case $1 in log) ;; exit) shift 3 ;; note) shift 2 ;; *) shift ;; esac
-    if [ "$2" -gt $((_taken + _window)) ]; then
-      send $((_taken + _window))
+    _limit=$((_taken + _window))
+    if [ "$_goal" -gt "$_limit" ]; then
+      send "$_limit"
       return
     fi
-    send "$2"
-    printf 'j %s %s\n' "$_number" "$_entry" >&6
-    _number=$((_number + 1)) _entry= _busy=1
+    send "$_goal"
+    [ -z "$_entry" ] || {
+      printf 'j %s %s\n' "$_number" "$_entry" >&6
+      _number=$((_number + 1)) _entry= _busy=1
+    }
+    following || return
   done
+}
+
+# Read the next entry into _entry and its place into _goal; a line may not be whole yet.
+following() {
+  read -r _line <&5 || {
+    _part=$_part$_line
+    return 1
+  }
+  _entry=$_part$_line _part=
+  set -- $_entry
+  case $1 in log) ;; exit) shift 3 ;; note) shift 2 ;; *) shift ;; esac
+  _goal=$2
 }
 
 same() {
@@ -377,29 +397,34 @@ seal() {
 serve() {
   case $1 in
     resume)
+      echo "$2" >"$_logs/.token"
       [ -z "$_pump" ] || {
         kill "$_pump" 2>/dev/null
         wait "$_pump"
       }
       : >"$_logs/.answers"
+      _acked=$3
       echo "$3 ." >"$_logs/.ack"
       pump "$2" "$3" "$4" "$5" &
       _pump=$!
       echo "$_pump" >"$_logs/.pump"
       ;;
     ack)
-      echo "$2 ." >"$_logs/.ack"
+      [ "$2" -gt "$_acked" ] && _acked=$2
+      echo "$_acked ." >"$_logs/.ack"
       poke "$_pump"
       ;;
     put)
+      attempt "$2" || return
       [ "$3" != 0 ] || {
         : >"$_scripts/.part"
         _name=$2 _index=0
       }
       [ "$2" = "$_name" ] && [ "$3" = "$_index" ] && printf '%s\n' "$4" >>"$_scripts/.part" && _index=$((_index + 1))
       ;;
-    seal) seal "$2" "$3" ;;
+    seal) attempt "$2" && seal "$2" "$3" ;;
     begin)
+      attempt "$2" || return
       size
       moment
       request start "$2" "$_size" "$_moment"
@@ -419,21 +444,23 @@ serve() {
 # Obey commands until stdin ends; then wait for the stages. A read can fail for a signal: only thrice is an end.
 reader() {
   lose ''
-  _guards= _fails=0 _name= _index= _pump=
+#helper{
+  : >"$_logs/.token"
+#}
+  _guards= _fails=0 _name= _index= _pump= _acked=0
   while [ "$_fails" -lt 3 ]; do
-    IFS= read -r _line || {
+    read -r _length _rest || {
       _fails=$((_fails + 1))
       continue
     }
-    _fails=0 _rest=${_line#* }
-    [ "${_line%% *}" = "${#_rest}" ] || continue
+    _fails=0
+    [ "$_length" = "${#_rest}" ] || continue
     set -f
     set -- $_rest
     set +f
-    case $2 in '' | *[!A-Za-z0-9_-]*) continue ;; esac
     case $1 in
-      run) run "$2" ;;
-      stop) halt "$2" "${3%%.*}" >/dev/null 2>&1 & ;;
+      run) attempt "$2" && run "$2" ;;
+      stop) attempt "$2" && halt "$2" "${3%%.*}" >/dev/null 2>&1 & ;;
 #helper{
       *) serve "$@" ;;
 #}
@@ -462,7 +489,7 @@ leave() {
 }
 
 trap leave TERM INT HUP
-_reader= _recorder= _turn=0 _tree=
+_reader= _recorder= _tree=
 #helper{
 _tick=0.2
 sleep 0.01 2>/dev/null || _tick=1
@@ -471,8 +498,7 @@ sleep 0.01 2>/dev/null || _tick=1
 exec 3<&0 </dev/null
 while :; do
 #helper{
-  _turn=$((_turn + 1))
-  echo "$_turn" >"$_logs/.turn"
+  : >"$_logs/.turn"
   alive "$_recorder" || {
     recorder 3<&- &
     _recorder=$!
@@ -481,6 +507,8 @@ while :; do
   reader <&3 3<&- &
   _reader=$!
   wait "$_reader" && break
+  # All who were killed with it shall be gone when the new one looks for what is lost.
+  nap
 done
 #helper{
 echo end >"$_logs/.turn"

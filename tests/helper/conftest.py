@@ -1,4 +1,4 @@
-"""Either agent as a real process: the Python one, and the sh one under three shells, driven over pipes as an attach would."""
+"""Either agent as a real process, the sh one under three shells, driven over pipes as an attach would."""
 
 import os
 import secrets
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from runner.podspec.agents import build_command, helper_command
@@ -69,6 +68,8 @@ class AgentProcess:
         return [shutil.which(shell[0]) or shell[0], *shell[1:], *make[1:]]
 
     def start(self) -> "AgentProcess":
+        """Start the agent, again if need be, over the same directories."""
+        self._close()
         self.process = subprocess.Popen(
             self.command(),
             stdin=subprocess.PIPE,
@@ -82,9 +83,18 @@ class AgentProcess:
             os.set_blocking(pipe.fileno(), False)
         return self
 
-    def family(self) -> list[psutil.Process]:
-        agent = psutil.Process(self.process.pid)
-        return [agent, *agent.children(recursive=True)]
+    def family(self) -> list[int]:
+        """Give the agent's process and all below it."""
+        parents: dict[int, int] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+        members = [self.process.pid]
+        for member in members:
+            members += [pid for pid, parent in parents.items() if parent == member]
+        return members
 
     def end(self) -> None:
         if not hasattr(self, "process"):
@@ -93,17 +103,20 @@ class AgentProcess:
         self.process.terminate()
         try:
             self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            return  # a test that cares about TERM looks at it itself
         finally:
-            for member in family:
-                try:
-                    member.kill()
-                except psutil.NoSuchProcess:
-                    continue
-            self.process.kill()
+            for member in [*family, self.process.pid]:
+                _kill(member)
             self.process.wait(5)
-            for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-                if pipe is not None and not pipe.closed:
-                    pipe.close()
+            self._close()
+
+    def _close(self) -> None:
+        if not hasattr(self, "process"):
+            return
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None and not pipe.closed:
+                pipe.close()
 
     # The manager's end ---------------------------------------------------------------------------------------------
 
@@ -213,6 +226,13 @@ class AgentProcess:
                 self.answers.append(line.decode())
 
 
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
 @pytest.fixture
 def make_agent(tmp_path: Path) -> Iterator[Callable[..., AgentProcess]]:
     """Make agents of any kind over this test's directories, and see that nothing of them stays."""
@@ -241,10 +261,4 @@ def agent(request: pytest.FixtureRequest, make_agent: Callable[..., AgentProcess
 def kill() -> Callable[[int], None]:
     """End one process, which may be gone already."""
 
-    def kill_one(pid: int) -> None:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-    return kill_one
+    return _kill
