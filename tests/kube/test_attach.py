@@ -323,6 +323,28 @@ async def test_silence_adds_up_over_waits_that_were_given_up(faults: Faults, cli
             await receive_in_steps(stream)
 
 
+async def test_a_process_that_was_stopped_is_not_told_that_its_peer_is_dead(faults: Faults, client: KubeClient) -> None:
+    """Nobody listened while it was stopped, so there was no silence to count."""
+    go = anyio.Event()
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await go.wait()
+        await sending(b"\x01here", SUCCESS)(socket)
+
+    faults.add(exec_rule(speaking(talk)))
+    async with (
+        open_exec(client, "ci", "x", container="c", command=["x"], keepalive_interval=0.03) as stream,
+        anyio.create_task_group() as group,
+    ):
+
+        async def stop() -> None:
+            time.sleep(0.25)  # noqa: ASYNC251 - the whole process stands still, as under SIGSTOP
+            go.set()
+
+        group.start_soon(stop)
+        assert await stream.receive() == Frame(STDOUT, b"here")
+
+
 async def test_a_quiet_peer_that_answers_stays_connected(faults: Faults, client: KubeClient) -> None:
     """Pongs are signs of life; every twentieth ping comes with an empty message, which a kubelet counts as traffic."""
     quiet = Quiet(pongs=True)

@@ -88,8 +88,8 @@ def rule(path: str, action: Action, times: int | None = 1) -> FaultRule:
 def informer_of(
     client: KubeClient,
     *,
-    poll_interval: float = 5.0,
-    confirm_interval: float = 60.0,
+    poll_interval: float = 60.0,
+    confirm_interval: float = 600.0,
     idle_timeout: float = 5.0,
     backoff_min: float = 0.005,
     backoff_max: float = 0.02,
@@ -240,6 +240,35 @@ async def test_a_deletion_is_believed_from_a_get_alone(faults: Faults, client: K
             assert await subscription.next() is None
             assert subscription.last_seen is not None
             assert subscription.last_seen["status"] == {"phase": "Failed"}
+        assert informer.get("x") is None
+
+
+async def test_a_deletion_that_no_event_told_is_found_by_the_next_list(faults: Faults, client: KubeClient) -> None:
+    """Its followers ask at once, not when their interval has passed."""
+    go = anyio.Event()
+    faults.add(
+        rule(LIST, listed(pod(5))),
+        rule(WATCH, watching(event("ERROR", {"code": 410, "reason": "Expired"}), after=go)),
+        rule(LIST, listed(version=30)),
+        rule(WATCH, watching()),
+        rule(GET, refused(404, "NotFound")),
+    )
+    async with running(informer_of(client)) as informer:
+        assert await informer.wait_until_synced(timeout=10)
+        with informer.subscribe("x") as subscription:
+            assert await subscription.next() is not None
+            go.set()
+            assert await subscription.next() is None
+    assert len(faults.seen("GET", GET)) == 1
+
+
+async def test_what_a_get_has_proved_gone_is_forgotten(faults: Faults, client: KubeClient) -> None:
+    """Also while no watch could tell of it."""
+    faults.add(rule(LIST, listed(pod(5))), rule(WATCH, refused(503), None), rule(GET, refused(404, "NotFound"), None))
+    async with running(informer_of(client, poll_interval=0.01)) as informer:
+        while informer.get("x") is None:
+            await anyio.lowlevel.checkpoint()
+        assert await informer.wait("x", is_gone, timeout=10) is None
         assert informer.get("x") is None
 
 

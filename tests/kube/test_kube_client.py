@@ -24,7 +24,7 @@ from runner.kube.errors import (
 )
 from runner.kube.resources import Manifest, resource_path, subject_of
 from runner.kube.retries import RetryPolicy
-from runner.kube.transport import Connection
+from runner.kube.transport import Connection, Transport
 from runner.testing.faults import ANY, DropRequest, FaultRule, Faults, Handler, Reply
 from runner.testing.serving import Listener
 
@@ -461,8 +461,18 @@ async def only_t1(request: web.Request, handler: Handler) -> web.StreamResponse:
     return web.json_response(pod())
 
 
-async def test_refused_credentials_are_renewed_once_for_all(faults: Faults, listener: Listener) -> None:
-    """Many calls meet a 401 at once: one renewal, and every call is answered."""
+async def test_refused_credentials_are_renewed_once_for_all(
+    faults: Faults, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many calls meet a 401 at once: one renewal, new connections once, and every call is answered."""
+    sessions: list[int] = []
+    make = Transport._session
+
+    def counted(transport: Transport, limit: int) -> aiohttp.ClientSession:
+        sessions.append(limit)
+        return make(transport, limit)
+
+    monkeypatch.setattr(Transport, "_session", counted)
     faults.add(FaultRule("GET", POD, only_t1, times=None))
     credentials = RotatingCredentials(renewals=5)
     client = KubeClient(Connection(host=listener.url, credentials=credentials))
@@ -470,7 +480,7 @@ async def test_refused_credentials_are_renewed_once_for_all(faults: Faults, list
         for _ in range(20):
             group.start_soon(client.read, "pods", "ci", "x")
     await client.aclose()
-    assert credentials.generation == 1
+    assert (credentials.generation, len(sessions)) == (1, 3)
 
 
 async def test_credentials_that_cannot_be_renewed_are_an_error(faults: Faults, listener: Listener) -> None:
