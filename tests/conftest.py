@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines are shared: how long an example takes says nothing about the code. In CI every run tries the same examples.
+settings.register_profile(
+    "runner", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("runner")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
