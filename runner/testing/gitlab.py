@@ -186,6 +186,7 @@ class GitLabServer:
         app.router.add_post(r"/{project:.+}.git/git-upload-pack", self._git)
         app.router.add_post("/-/testing/jobs", self._control_queue)
         app.router.add_get("/-/testing/jobs", self._control_list)
+        app.router.add_get(r"/-/testing/jobs/{id:\d+}/trace", self._control_trace)
         return app
 
     # The runner API.
@@ -323,11 +324,18 @@ class GitLabServer:
                 "trace_bytes": len(job._trace),
                 "queued_at": job.queued_at,
                 "assigned_at": job.assigned_at,
+                "first_log_at": job.patches[0].at if job.patches else None,
                 "finished_at": job.finished_at,
             }
             for job in self.jobs.values()
         ]
         return web.json_response({"jobs": jobs, "violations": self.violations, "requests": len(self.requests)})
+
+    async def _control_trace(self, request: web.Request) -> web.Response:
+        job = self.jobs.get(int(request.match_info["id"]))
+        if job is None:
+            raise web.HTTPNotFound
+        return web.Response(body=job.trace, content_type="application/octet-stream")
 
 
 def _response(answer: Answer) -> web.Response:

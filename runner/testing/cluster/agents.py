@@ -159,6 +159,8 @@ class PodAgents:
                     self._stop(container, attempt, float(grace))
                 case ("helper", ["resume", token, offset, number, window]):
                     self._following = _Following(token, int(offset), int(number), int(offset), int(window))
+                    # At once, so that answers to what comes behind it are not taken for stale ones.
+                    self._answers.append(f"sync {token}")
                 case ("helper", ["ack", offset]) if self._following is not None:
                     self._following.acked = max(self._following.acked, int(offset))
                 case ("helper", [*command]):
@@ -294,7 +296,6 @@ class PodAgents:
         if following is not None:
             if not following.greeted:
                 following.greeted = True
-                control.append(f"sync {following.token}")
                 data = following.token.encode() + b"\n"
             limit = following.acked + following.window
             for number in range(following.line, min(len(self.journal), following.line + _ENTRIES_AT_ONCE)):
