@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from runner.testing.faults import FaultRule, Reply
 from runner.trace.timestamps import strip_timestamps
 
 if TYPE_CHECKING:
@@ -87,6 +88,18 @@ async def test_p03_job_output_cannot_forge_a_result(cluster: Cluster) -> None:
             assert job.text.splitlines().count(line) == 2
 
 
+async def test_p04_a_result_belongs_to_its_attempt(cluster: Cluster) -> None:
+    """A second attempt at the sources is not judged by the first one's record: the job goes on when it succeeds."""
+    async with cluster.harness() as h:
+        repository = await h.gitlab.create_repository("acme/demo", files={"hello.txt": "from git\n"})
+        h.gitlab.faults.add(FaultRule("GET", r".*/info/refs.*", Reply(500), times=1))
+        variables = {"GET_SOURCES_ATTEMPTS": "3", "FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY": "false"}
+        job = await h.run(script=["cat hello.txt"], repository=repository, variables=variables)
+        assert job.state == "success", job.text
+        assert "WARNING: Retrying..." in job.text
+        assert "\nfrom git\n" in job.text
+
+
 async def test_p05_bytes_arrive_as_they_were_written(cluster: Cluster) -> None:
     """Binary bytes, no newline at the end, a line of 5 MB: the same bytes come out."""
     async with cluster.harness(runner={"output_limit": 32768}) as h:
@@ -111,6 +124,17 @@ async def test_p06_all_output_is_there_when_the_result_is(cluster: Cluster) -> N
         assert job.state == "success", job.text[-2000:]
         expected = "".join(f"{i}\n" for i in range(1, 200_001)).encode()
         assert hashlib.sha256(output_of(job)).digest() == hashlib.sha256(expected).digest()
+
+
+async def test_p07_a_torn_exit_record_does_not_count(cluster: Cluster) -> None:
+    """Half a record in the right place, even a record of success, does not end the stage: its real end does."""
+    record = "${CI_BUILDS_DIR%/builds}/logs-42-$CI_JOB_ID/step_script-1.exit"
+    async with cluster.harness() as h:
+        job = await h.run(
+            script=[f"printf '0 0' > {record}", "sleep 1", "echo still here", "exit 6"], variables=NO_SOURCES
+        )
+        assert (job.state, job.exit_code) == ("failed", 6), job.text
+        assert "\nstill here\n" in job.text
 
 
 async def test_p08_a_background_process_does_not_hold_the_stage(cluster: Cluster) -> None:
@@ -152,6 +176,26 @@ async def test_p10_a_cancel_is_term_then_grace_then_the_after_script(cluster: Cl
         assert "got term" in job.text
         assert "status canceled" in job.text
         await h.wait_until_empty()
+
+
+async def test_p12_no_secret_stands_in_the_pod(cluster: Cluster) -> None:
+    """Neither the pod nor anything beside it but Secrets shows the job's token or a variable that is not public."""
+    async with cluster.harness() as h:
+        secret = {"key": "PASSWORD", "value": "canary-of-a-password", "public": False, "masked": True}
+        no_sources = {"key": "GIT_STRATEGY", "value": "none", "public": True, "masked": False}
+        job = h.queue(script=["echo running-now", "sleep 2", "test $PASSWORD"], variables=[secret, no_sources])
+        await job.wait(lambda record: "running-now" in record.text.splitlines(), timeout=60)
+        if h.cluster:
+            shown = repr([h.cluster.manifests(kind) for kind in ("pods", "events", "configmaps", "services")])
+        else:
+            shown = await anyio.to_thread.run_sync(
+                cluster.kubectl, "get", "pods,events,configmaps,services", "-o", "json"
+            )
+        await job.wait_finished(timeout=60)
+        assert job.state == "success", job.text
+        assert str(job.id) in shown
+        assert "canary-of-a-password" not in shown
+        assert job.token not in shown
 
 
 async def test_p13_a_script_of_five_mebibytes_runs(cluster: Cluster) -> None:
