@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-import anyio
 import click
 
+from runner.cli.local_repository import LocalRepository
 from runner.pipeline.build import build_pipeline
-from runner.pipeline.findings import PipelineError
+from runner.pipeline.findings import PipelineError, PipelineWarning
 from runner.pipeline.model import LocalJob, Pipeline
-from runner.pipeline.payload import Checkout, Occasion, predefined
-from runner.pipeline.resolve import ReadFile
+from runner.pipeline.needs import nearest
+from runner.pipeline.predefined import Occasion, predefined
+
+_PIPELINE_ID = 1
 
 
 @click.command("local")
@@ -42,69 +42,44 @@ def command(jobs: tuple[str, ...], file: str, only_list: bool, variables: tuple[
     --kubeconfig every job runs in a pod. The jobs see the last commit; what is not committed is left out, with a word.
     Exit code 1 if a job failed.
     """
-    root = _repository()
-    checkout = _checkout(root)
     extra = _assignments(variables)
-    occasion = Occasion(server_url="http://gitlab.local", pipeline_id=1)
-    given = {**predefined(checkout, occasion), **extra}
+    repository = LocalRepository()
+    checkout = repository.checkout()
+    path = repository.path_of(file)
+    occasion = Occasion(
+        server_url="http://gitlab.local",
+        pipeline_id=_PIPELINE_ID,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        user=repository.user(),
+        config_path=path,
+    )
     try:
-        pipeline = build_pipeline(file, _reader(root), given)
+        pipeline = build_pipeline(path, repository.files(), predefined=predefined(checkout, occasion), extra=extra)
         wanted = _wanted(pipeline, jobs)
     except PipelineError as error:
         for message in error.messages:
             click.echo(f"error: {message}", err=True)
         return 1
-    for warning in pipeline.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    _mention_warnings(pipeline.warnings)
     if only_list:
         return _show(pipeline, wanted)
     if not wanted:
-        click.echo("error: the rules leave no job in this pipeline: try -v KEY=VALUE, or name a job.", err=True)
+        click.echo(f"error: {_why_empty(pipeline)}", err=True)
         return 1
-    _mention_changes(root)
+    _mention_checkout(repository)
+    # The manager and the servers cost half a second to import: a mistake in the file is told before.
     from runner.cli.local_run import LocalRun, Options
 
     run = LocalRun(
-        root,
+        repository,
         pipeline,
         wanted,
         checkout=checkout,
+        occasion=occasion,
         extra=extra,
         options=Options.of(named=bool(jobs), **options),
     )
-    return anyio.run(run.run)
-
-
-def _repository() -> Path:
-    """The repository's root. The jobs' sources come from git, so there has to be one with a commit."""
-    found = _git("rev-parse", "--show-toplevel")
-    if found is None:
-        raise click.ClickException("This is no git repository: jobs get their sources from git. Make one: git init.")
-    if _git("rev-parse", "--verify", "HEAD") is None:
-        raise click.ClickException("The repository has no commit, and jobs see the last commit. Make one: git commit.")
-    return Path(found)
-
-
-def _checkout(root: Path) -> Checkout:
-    sha = _git("rev-parse", "HEAD", folder=root) or ""
-    ref = _git("symbolic-ref", "--short", "-q", "HEAD", folder=root) or "main"
-    title = _git("log", "-1", "--format=%s", folder=root) or ""
-    return Checkout(path=f"local/{root.name or 'project'}", repo_url="", ref=ref, sha=sha, title=title)
-
-
-def _reader(root: Path) -> ReadFile:
-    def read(path: str) -> str | None:
-        file = (root / path).resolve()
-        if not file.is_relative_to(root.resolve()):
-            raise PipelineError([f"{path}: the file lies outside of the repository."])
-        try:
-            return file.read_text(encoding="utf-8")
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise PipelineError([f"{path}:1: the file cannot be read: {error}."]) from None
-
-    return read
+    return run.run()
 
 
 def _assignments(variables: tuple[str, ...]) -> dict[str, str]:
@@ -118,45 +93,55 @@ def _assignments(variables: tuple[str, ...]) -> dict[str, str]:
 
 
 def _wanted(pipeline: Pipeline, names: tuple[str, ...]) -> tuple[LocalJob, ...]:
+    """The jobs that the command line names, in the pipeline's order; all of them when it names none."""
     if not names:
         return pipeline.jobs
-    wanted: list[LocalJob] = []
+    wanted: set[str] = set()
     for name in names:
         found = pipeline.named(name)
+        if not found and name in pipeline.left_out:
+            raise PipelineError([f"`{name}` is not in this pipeline: its rules leave it out. Try -v KEY=VALUE."])
         if not found:
-            known = ", ".join(f"`{job.name}`" for job in pipeline.jobs) or "none"
-            why = "the rules leave it out" if name in pipeline.left_out else f"the jobs are: {known}"
-            raise PipelineError([f"there is no job `{name}` in this pipeline: {why}."])
-        wanted.extend(job for job in found if job not in wanted)
-    return tuple(wanted)
+            known = dict.fromkeys(job.base for job in pipeline.jobs)
+            near = nearest(name, {*known, *(job.name for job in pipeline.jobs), *pipeline.left_out})
+            raise PipelineError([f"there is no job `{name}`{near or _known(known)}."])
+        wanted |= {job.name for job in found}
+    return tuple(job for job in pipeline.jobs if job.name in wanted)
+
+
+def _known(names: dict[str, None]) -> str:
+    return f"; the jobs are {', '.join(f'`{name}`' for name in names)}" if names else ""
+
+
+def _why_empty(pipeline: Pipeline) -> str:
+    if pipeline.workflow_refused:
+        return "no rule of `workflow` holds, so there is no pipeline. Try -v KEY=VALUE."
+    return "the rules leave out every job. Try -v KEY=VALUE."
+
+
+def _mention_warnings(warnings: tuple[PipelineWarning, ...]) -> None:
+    """Print the warnings; what is said of several places is said once."""
+    places: dict[str, list[PipelineWarning]] = {}
+    for warning in warnings:
+        places.setdefault(warning.message, []).append(warning)
+    for same in places.values():
+        more = f" (and {len(same) - 1} more such places)" if len(same) > 1 else ""
+        click.echo(f"warning: {same[0]}{more}", err=True)
+
+
+def _mention_checkout(repository: LocalRepository) -> None:
+    changes = repository.changes()
+    if changes:
+        files = "1 changed or new file is" if changes == 1 else f"{changes} changed or new files are"
+        click.echo(f"warning: {files} not committed: jobs see the last commit.", err=True)
+    if repository.detached:
+        click.echo("warning: HEAD is detached: jobs see the branch name `detached`.", err=True)
 
 
 def _show(pipeline: Pipeline, wanted: tuple[LocalJob, ...]) -> int:
-    from rich.console import Console
-    from rich.table import Table
+    from runner.cli.local_table import show_jobs
 
-    table = Table("Job", "Stage", "When", "Needs", box=None, header_style="bold")
-    for job in wanted:
-        needs = "" if job.needs is None else ", ".join(need.job for need in job.needs) or "nothing"
-        table.add_row(job.name, job.stage, job.when, needs)
-    Console(highlight=False).print(table)
+    show_jobs(wanted)
     if pipeline.left_out:
-        click.echo(f"Left out by rules: {', '.join(pipeline.left_out)}", err=True)
+        click.echo(f"Left out: {', '.join(pipeline.left_out)}", err=True)
     return 0
-
-
-def _mention_changes(root: Path) -> None:
-    changed = _git("status", "--porcelain", folder=root)
-    if changed:
-        count = len(changed.splitlines())
-        click.echo(f"warning: {count} changed or new files are not committed: jobs do not see them.", err=True)
-
-
-def _git(*arguments: str, folder: Path | None = None) -> str | None:
-    """Ask git; None when it says no."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=30)
-    except FileNotFoundError:
-        click.echo("error: git is not installed: jobs get their sources from it.", err=True)
-        sys.exit(1)
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,17 +1,18 @@
 """One run of a local pipeline: the real manager between an embedded GitLab and a Kubernetes.
 
-The order of the jobs is decided by `runner.pipeline.order`; here they are handed to GitLab, watched and told of.
+The order of the jobs is decided by `runner.pipeline.order`; here they are handed to GitLab, watched and told of. Law:
+however a run ends, its processes, pods and folders have gone when it returns.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -22,30 +23,31 @@ import click
 from anyio.abc import TaskGroup
 
 from runner.cli.local_log import LiveLog
+from runner.cli.local_table import Row, duration, show_results
 from runner.config.model import Config
-from runner.job.durations import format_duration
 from runner.manager.assemble import HELPER_IMAGE_VARIABLE, assemble
 from runner.manager.logging import setup_logging
-from runner.pipeline.order import JobState, Order
-from runner.pipeline.payload import Checkout, Occasion, job_payload
+from runner.pipeline.order import Order
+from runner.pipeline.payload import job_payload
 from runner.testing.gitlab import GitLabServer
-from runner.testing.gitlab_jobs import JobRecord
 from runner.testing.harness import embedded_folders
 from runner.testing.kubelets import ProcessKubelet
 from runner.testing.kubernetes import KubernetesServer
 
 if TYPE_CHECKING:
+    from runner.cli.local_repository import LocalRepository
     from runner.manager.manager import RunnerManager
     from runner.pipeline.model import LocalJob, Pipeline
+    from runner.pipeline.predefined import Checkout, Occasion
+    from runner.testing.gitlab_jobs import JobRecord
 
 _SYSTEM_ID = "r_runnerlocal0"
-_STATE_COLOURS = {
-    JobState.SUCCESS: "green",
-    JobState.FAILED: "red",
-    JobState.WARNING: "yellow",
-    JobState.SKIPPED: "bright_black",
-    JobState.MANUAL: "bright_black",
-}
+_FIRST_JOB_ID = 1001
+_STOP_TIMEOUT = 30.0
+_REPORT_TIMEOUT = 600.0
+"""What a job may take beyond its own time-out, for the pod and the report."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +66,9 @@ class Options:
     @classmethod
     def of(cls, *, named: bool, no_color: bool, **options: Any) -> Options:
         """Read the command line's words; colour is for terminals that want it."""
-        colour = not no_color and "NO_COLOR" not in os.environ and (sys.stdout.isatty() or "FORCE_COLOR" in os.environ)
+        wanted = not no_color and not os.environ.get("NO_COLOR")
+        colour = wanted and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
         return cls(named=named, colour=colour, **options)
-
-
-@dataclass(slots=True)
-class _Row:
-    """What the table at the end says of a job."""
-
-    state: JobState
-    seconds: float = 0.0
-    reason: str = ""
 
 
 class LocalRun:
@@ -82,74 +76,135 @@ class LocalRun:
 
     def __init__(
         self,
-        root: Path,
+        repository: LocalRepository,
         pipeline: Pipeline,
         wanted: tuple[LocalJob, ...],
         *,
         checkout: Checkout,
+        occasion: Occasion,
         extra: dict[str, str],
         options: Options,
     ) -> None:
-        self._root = root
+        self._repository = repository
+        self._pipeline = pipeline
         self._wanted = wanted
         self._checkout = checkout
+        self._occasion = replace(occasion, pipeline_name=pipeline.name)
         self._extra = extra
         self._options = options
         self._order = Order(pipeline, wanted, named=options.named)
-        self._live = LiveLog(tuple(job.name for job in wanted), colour=options.colour)
+        self._live = LiveLog([job.name for job in wanted], colour=options.colour, stream=sys.stdout)
+        self._slots = anyio.CapacityLimiter(options.concurrent)
         self._names: dict[int, str] = {}
-        self._rows: dict[str, _Row] = {}
-        self._occasion = Occasion(server_url="", pipeline_id=1)
+        """Job id -> the job's name."""
+        self._rows: dict[str, Row] = {}
+        self._signal: signal.Signals | None = None
+        self._stopping = anyio.Event()
 
-    async def run(self) -> int:
-        """Run everything; 1 if a job failed."""
-        setup_logging(level="error", form="text")
+    def run(self) -> int:
+        """Run everything. 1 if a job failed, 128 and the signal's number if one ended it."""
         started = monotonic()
-        async with self._serve() as (gitlab, manager), anyio.create_task_group() as group:
+        try:
+            anyio.run(self._run)
+        except* click.ClickException as group:
+            raise _only(group) from None
+        if self._live.broken:
+            # What is left in the buffer has nobody to go to either, and must not become a complaint at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            self._summary(monotonic() - started)
+        if self._signal:
+            return 128 + self._signal
+        return 1 if self._order.failed or not self._order.over else 0
+
+    async def _run(self) -> None:
+        setup_logging(level="error", form="runner")
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._listen, group.cancel_scope)
+            async with self._serve() as (gitlab, manager):
+                await self._run_jobs(gitlab, manager)
+            group.cancel_scope.cancel()
+
+    async def _run_jobs(self, gitlab: GitLabServer, manager: RunnerManager) -> None:
+        async with anyio.create_task_group() as group:
             await group.start(manager.serve)
             try:
                 async with anyio.create_task_group() as jobs:
-                    self._start_ready(gitlab, jobs)
+                    jobs.start_soon(self._stop, manager, jobs.cancel_scope)
+                    async with anyio.create_task_group() as running:
+                        self._start_ready(gitlab, running)
+                    jobs.cancel_scope.cancel()
             finally:
                 manager.abort()
-                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 30):
+                with anyio.move_on_after(_STOP_TIMEOUT, shield=True):
                     await manager.wait_until_idle()
                 group.cancel_scope.cancel()
-        self._summary(monotonic() - started)
-        return 1 if self._order.failed else 0
+
+    # Signals -----------------------------------------------------------------------------------------------------
+
+    async def _listen(self, whole: anyio.CancelScope) -> None:
+        """The first signal ends the jobs as the manager does, the second everything at once."""
+        with anyio.open_signal_receiver(*_SIGNALS) as received:
+            async for number in received:
+                if self._signal:
+                    whole.cancel()
+                    return
+                self._signal = number
+                click.echo("\nInterrupted: ending the jobs. Once more leaves at once.", err=True)
+                self._stopping.set()
+
+    async def _stop(self, manager: RunnerManager, jobs: anyio.CancelScope) -> None:
+        """When told to, end what runs and wait for it; what has not begun never does."""
+        await self._stopping.wait()
+        self._order.stop()
+        manager.abort()
+        with anyio.move_on_after(_STOP_TIMEOUT):
+            await manager.wait_until_idle()
+        jobs.cancel()
+
+    # The servers -------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _serve(self) -> AsyncIterator[tuple[GitLabServer, RunnerManager]]:
+        """Start the embedded GitLab, a Kubernetes if none is named, and make the manager between them."""
         options = self._options
         async with AsyncExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix="runner-local-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            host = "127.0.0.1" if options.kubeconfig is None else options.host or _own_address(options.kubeconfig)
-            gitlab = await stack.enter_async_context(GitLabServer(host=host, on_trace=self._on_trace))
-            repository = await gitlab.mirror_repository(
-                self._checkout.path, self._root, branch=self._checkout.ref, sha=self._checkout.sha
+            host = "127.0.0.1"
+            if options.kubeconfig:
+                from runner.cli.local_cluster import own_address
+
+                host = await own_address(options.kubeconfig, host=options.host)
+            gitlab = await _start(stack, GitLabServer(host=host, on_trace=self._on_trace), host)
+            mirror = await gitlab.mirror_repository(
+                self._checkout.path, self._repository.root, branch=self._checkout.ref, sha=self._checkout.sha
             )
-            self._checkout = replace(self._checkout, repo_url=repository.url)
+            self._checkout = replace(self._checkout, repo_url=mirror.url)
             self._occasion = replace(self._occasion, server_url=gitlab.url)
-            runner: dict[str, Any] = {"environment": []}
-            if options.kubeconfig is None:
-                cluster = await stack.enter_async_context(KubernetesServer(kubelet=ProcessKubelet()))
-                kubeconfig = str(cluster.kubeconfig(folder / "kubeconfig"))
-                runner |= {"builds_dir": f"{folder}/builds", "cache_dir": f"{folder}/cache"}
-                kubernetes: dict[str, Any] = embedded_folders(folder)
-            else:
+            runner: dict[str, Any] = {"url": gitlab.url, "token": gitlab.token}
+            if options.kubeconfig:
                 kubeconfig, kubernetes = options.kubeconfig, {"namespace": options.namespace}
-            kubernetes["image"] = options.image
-            entry = {"name": "local", "url": gitlab.url, "token": gitlab.token, "executor": "kubernetes", **runner}
-            config = Config.model_validate(
-                {
-                    "concurrent": options.concurrent,
-                    "check_interval": 1,
-                    "runners": [{**entry, "request_concurrency": options.concurrent, "kubernetes": kubernetes}],
-                }
-            )
-            environ = {HELPER_IMAGE_VARIABLE: options.helper_image} if options.helper_image else dict(os.environ)
-            yield gitlab, assemble(config, system_id=_SYSTEM_ID, kubeconfig=kubeconfig, environ=environ)
+            else:
+                cluster = await stack.enter_async_context(KubernetesServer(kubelet=ProcessKubelet()))
+                kubeconfig, kubernetes = str(cluster.kubeconfig(folder / "kubeconfig")), embedded_folders(folder)
+                runner |= {"builds_dir": f"{folder}/builds", "cache_dir": f"{folder}/cache"}
+            helper = {HELPER_IMAGE_VARIABLE: options.helper_image} if options.helper_image else dict(os.environ)
+            config = self._config(runner, kubernetes | {"image": options.image})
+            yield gitlab, assemble(config, system_id=_SYSTEM_ID, kubeconfig=kubeconfig, environ=helper)
+
+    def _config(self, runner: dict[str, Any], kubernetes: dict[str, Any]) -> Config:
+        concurrent = self._options.concurrent
+        entry = {
+            **runner,
+            "name": "local",
+            "executor": "kubernetes",
+            "request_concurrency": concurrent,
+            # A terminal shows when a line comes; and without the times a line is never cut in two.
+            "feature_flags": {"FF_TIMESTAMPS": False},
+            "kubernetes": kubernetes,
+        }
+        return Config.model_validate({"concurrent": concurrent, "check_interval": 1, "runners": [entry]})
 
     # The jobs ----------------------------------------------------------------------------------------------------
 
@@ -158,80 +213,78 @@ class LocalRun:
             group.start_soon(self._run_job, job, gitlab, group)
 
     async def _run_job(self, job: LocalJob, gitlab: GitLabServer, group: TaskGroup) -> None:
-        started = monotonic()
-        number = 1000 + len(self._names)
-        token = f"glcbt-local_{number:020d}"
-        self._names[number] = job.name
-        record = gitlab.queue(
-            job_payload(
-                job, id=number, token=token, checkout=self._checkout, occasion=self._occasion, extra=self._extra
-            )
-        )
-        await record.wait_finished(timeout=job.timeout + 3600)
+        async with self._slots:
+            record = gitlab.queue(self._payload(job))
+            with suppress(TimeoutError):
+                await record.wait_finished(timeout=job.timeout + _REPORT_TIMEOUT)
         self._live.end(job.name)
-        reason = _reason(record)
         again = self._order.finished(
             job.name,
             success=record.state == "success",
             reason=record.failure_reason or "",
             exit_code=record.exit_code or 0,
         )
-        self._rows[job.name] = _Row(self._order.states[job.name], monotonic() - started, reason)
+        tries = self._rows.get(job.name, Row()).tries + 1
+        self._rows[job.name] = Row(seconds=_seconds(record), tries=tries, reason=_reason(record))
         if again:
-            click.echo(f"{job.name} failed and is tried again", err=True)
+            self._live.say(job.name, f"Failed and is tried again, {job.retry.most - tries + 1} more times at most.")
         self._start_ready(gitlab, group)
 
-    def _on_trace(self, record: JobRecord, data: bytes) -> None:
-        self._live.feed(self._names.get(record.id, str(record.id)), data)
+    def _payload(self, job: LocalJob) -> dict[str, Any]:
+        number = _FIRST_JOB_ID + len(self._names)
+        self._names[number] = job.name
+        return job_payload(
+            job,
+            id=number,
+            token=f"glcbt-local_{number:020d}",
+            checkout=self._checkout,
+            occasion=self._occasion,
+            extra=self._extra,
+        )
 
-    # The end -----------------------------------------------------------------------------------------------------
+    def _on_trace(self, record: JobRecord, data: bytes) -> None:
+        self._live.feed(self._names[record.id], data)
+        if self._live.broken:
+            self._stopping.set()
 
     def _summary(self, seconds: float) -> None:
-        from rich.console import Console
-        from rich.table import Table
+        order = self._order
+        notes = {name: Row(reason=note) for name, note in order.notes.items()}
+        show_results(self._wanted, order.states, notes | self._rows, colour=self._options.colour)
+        verdict = "canceled" if self._signal else "failed" if order.failed or not order.over else "passed"
+        name = f" {self._pipeline.name}" if self._pipeline.name else ""
+        click.echo(f"\nPipeline{name} {verdict} in {duration(seconds)}.")
 
-        table = Table(
-            "Job", "Stage", "Result", "Duration", "Reason", box=None, header_style="bold", padding=(0, 2, 0, 0)
-        )
-        for job in self._wanted:
-            row = self._rows.get(job.name) or _Row(self._order.states[job.name])
-            colour = _STATE_COLOURS.get(row.state, "")
-            shown = f"[{colour}]{row.state}[/]" if colour else str(row.state)
-            duration = f"{row.seconds:.1f} s" if row.seconds else ""
-            reason = row.reason if row.state in (JobState.FAILED, JobState.WARNING) else ""
-            table.add_row(_plain(job.name), job.stage, shown, duration, _plain(reason))
-        console = Console(no_color=not self._options.colour, highlight=False, soft_wrap=True)
-        console.print()
-        console.print(table)
-        verdict = "failed" if self._order.failed else "passed"
-        console.print(f"\nPipeline {verdict} in {format_duration(round(seconds, 1))}.")
+
+async def _start(stack: AsyncExitStack, server: GitLabServer, host: str) -> GitLabServer:
+    try:
+        return await stack.enter_async_context(server)
+    except OSError as error:
+        raise click.ClickException(f"{host} is no address of this machine that can be listened at: {error}.") from None
+
+
+def _seconds(record: JobRecord) -> float:
+    """How long a job took since it was handed out."""
+    if record.assigned_at is None:
+        return 0.0
+    return (record.finished_at or monotonic()) - record.assigned_at
 
 
 def _reason(record: JobRecord) -> str:
-    """The last line of the job's log says it best; without one, GitLab's word."""
+    """Why a job failed: the last line of its log says it best; without one, GitLab's word."""
+    if record.state == "success":
+        return ""
     for line in reversed(record.text.splitlines()):
         _, marker, rest = line.partition("Job failed")
         if marker:
             return rest.partition(": ")[2]
-    return record.failure_reason or ""
+    return record.failure_reason or ("" if record.finished else "no end was reported")
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
-def _own_address(kubeconfig: str) -> str:
-    """The address of this machine that faces the cluster, as far as it can be told without asking the cluster."""
-    import yaml
-
-    document = yaml.safe_load(Path(kubeconfig).read_text(encoding="utf-8")) or {}
-    server = next((entry["cluster"]["server"] for entry in document.get("clusters") or ()), "")
-    host = server.partition("://")[2].partition("/")[0].rpartition(":")[0] or "127.0.0.1"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, 9))
-        address: str = probe.getsockname()[0]
-    if address.startswith("127."):
-        raise click.ClickException(
-            "Pods cannot reach this machine at 127.0.0.1: name an address of it that they can with --host."
-        )
-    return address
+def _only(group: BaseExceptionGroup[click.ClickException]) -> click.ClickException:
+    """The first of the sentences in a group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, click.ClickException)
+    return error

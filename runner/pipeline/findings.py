@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """A line of a file."""
 
@@ -19,7 +19,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PipelineWarning:
-    """Something that is not understood and left out."""
+    """Something that is not understood or not done here."""
 
     place: Place
     message: str
@@ -34,3 +34,23 @@ class PipelineError(ValueError):
     def __init__(self, messages: Iterable[str]) -> None:
         self.messages = tuple(messages)
         super().__init__("\n".join(self.messages))
+
+    @classmethod
+    def at(cls, place: Place, message: str) -> PipelineError:
+        """Make the error for one place."""
+        return cls([f"{place}: {message}"])
+
+
+class Warnings:
+    """Collects warnings in the order of their finding, each once: copies of a job share their lines."""
+
+    def __init__(self) -> None:
+        self._found: dict[PipelineWarning, None] = {}
+
+    def add(self, place: Place, message: str) -> None:
+        """Note a warning."""
+        self._found[PipelineWarning(place, message)] = None
+
+    def all(self) -> tuple[PipelineWarning, ...]:
+        """Give what was found."""
+        return tuple(self._found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from runner.pipeline.findings import PipelineWarning, Place
 
@@ -18,13 +17,38 @@ class LocalVariable:
     """Not expanded: `expand: false`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A job that has to be over before this one starts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalImage:
+    """An image of a job, or of a service of it."""
 
-    job: str
-    optional: bool = False
-    artifacts: bool = True
+    name: str
+    alias: str = ""
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    variables: tuple[LocalVariable, ...] = ()
+    pull_policy: tuple[str, ...] = ()
+    user: str = ""
+    """`kubernetes:user`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a job deploys to, for its variables; nothing is recorded."""
+
+    name: str
+    url: str = ""
+    action: str = "start"
+    tier: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often a failed job is tried again, and after which failures."""
+
+    most: int = 0
+    when: tuple[str, ...] = ("always",)
+    """GitLab's failure reasons, or `always`."""
+    exit_codes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,38 +56,45 @@ class LocalJob:
     """One job, or one of the copies that `parallel` makes."""
 
     name: str
+    base: str
+    """Its name in the file; copies share it."""
     stage: str
     place: Place
     script: tuple[str, ...]
     after_script: tuple[str, ...] = ()
-    image: dict[str, Any] | None = None
-    services: tuple[dict[str, Any], ...] = ()
+    pre_get_sources_script: tuple[str, ...] = ()
+    image: LocalImage | None = None
+    services: tuple[LocalImage, ...] = ()
     variables: tuple[LocalVariable, ...] = ()
-    """Global ones, then the job's, then those of the rule that took it in."""
-    needs: tuple[Need, ...] | None = None
-    """None: all jobs of earlier stages."""
+    """Global ones, then the job's, the matrix' and those of the rule that took it in."""
+    needs: tuple[str, ...] | None = None
+    """The jobs that have to be over first, each by its whole name; None: all jobs of earlier stages."""
     when: str = "on_success"
-    """`on_success`, `on_failure`, `always`, `manual`, `delayed` or `never`."""
+    """`on_success`, `on_failure`, `always`, `manual` or `delayed`."""
     allow_failure: bool = False
     allowed_exit_codes: tuple[int, ...] = ()
-    retries: int = 0
-    retry_when: tuple[str, ...] = ("always",)
+    """When there are any, only these are allowed."""
+    retry: Retry = Retry()
     timeout: float = 3600.0
     """Seconds."""
-    artifacts: dict[str, Any] | None = None
-    cache: tuple[dict[str, Any], ...] = ()
-    tags: tuple[str, ...] = ()
+    environment: Environment | None = None
+    resource_group: str = ""
+    """Jobs of one group run one after the other."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """The jobs of a file in the order of their stages."""
 
     stages: tuple[str, ...]
     jobs: tuple[LocalJob, ...]
+    name: str = ""
+    """What `workflow:name` calls it."""
     warnings: tuple[PipelineWarning, ...] = field(default=())
     left_out: tuple[str, ...] = ()
-    """Jobs that the rules keep out of this pipeline."""
+    """Jobs that are not in this pipeline, most often because of their rules."""
+    workflow_refused: bool = False
+    """Whether `workflow:rules` want no pipeline at all."""
 
     def job(self, name: str) -> LocalJob | None:
         """The job of that name."""
@@ -72,6 +103,4 @@ class Pipeline:
     def named(self, name: str) -> tuple[LocalJob, ...]:
         """The jobs that a word on the command line means: one by its name, or all copies of a parallel job."""
         exact = self.job(name)
-        if exact:
-            return (exact,)
-        return tuple(job for job in self.jobs if job.name.startswith(f"{name} ") or job.name.startswith(f"{name}: "))
+        return (exact,) if exact else tuple(job for job in self.jobs if job.base == name)

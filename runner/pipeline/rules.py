@@ -1,130 +1,104 @@
-"""The expressions of `rules:if` and `workflow:rules`: GitLab's small language over variables.
+"""Lists of rules, of jobs, of `workflow` and of `include`: the first one that holds decides.
 
-`$NAME`, "text", 'text', `null`, `/pattern/flags`, `== != =~ !~`, `&& ||` and parentheses; `&&` binds closer than `||`.
+`if` and `exists` are evaluated. What changed since an earlier pipeline is not known here, so `changes` is taken as
+true, as GitLab takes it for a new branch; a warning says so.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_TOKEN = re.compile(
-    r"""\s*(?:
-      (?P<op>==|!=|=~|!~|&&|\|\||\(|\))
-     |\$(?P<var>[A-Za-z_][A-Za-z0-9_]*)|\$\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}
-     |"(?P<double>[^"]*)"|'(?P<single>[^']*)'
-     |/(?P<pattern>(?:\\.|[^/\\])+)/(?P<flags>[ismU]*)
-     |(?P<null>null)\b
-    )""",
-    re.VERBOSE,
-)
+from runner.pipeline.expressions import ExpressionError, evaluate
+from runner.pipeline.files import Files
+from runner.pipeline.findings import Warnings
+from runner.pipeline.globs import is_glob, matches
+from runner.pipeline.located import Part, Table, kind
+from runner.pipeline.variables import expand
 
+WHENS = ("on_success", "on_failure", "always", "manual", "delayed", "never")
 
-class ExpressionError(ValueError):
-    """An expression that cannot be read; the message says where."""
+_KEYS = {
+    "if", "changes", "exists", "when", "start_in", "allow_failure", "variables", "needs", "interruptible",
+    "auto_cancel",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class _Pattern:
-    text: str
-    flags: str
+class Rule:
+    """A rule that holds."""
+
+    part: Part
+    when: str | None
+    """One of `WHENS`; None when the rule does not say."""
+
+    def get(self, key: str) -> Part | None:
+        """What the rule says of a keyword."""
+        return self.part.get(key)
 
 
-_Value = str | None | _Pattern
+class Rules:
+    """One list of rules."""
 
+    def __init__(self, part: Part, files: Files, warnings: Warnings) -> None:
+        self._part = part
+        self._files = files
+        self._warnings = warnings
 
-def evaluate(expression: str, variables: Mapping[str, str]) -> bool:
-    """Say whether an expression holds. Raises ExpressionError."""
-    return _Evaluation(expression, variables).result()
+    def first(self, variables: Mapping[str, str]) -> Rule | None:
+        """The first rule that holds. All that stand before it are read, so a mistake in one of them is an error."""
+        if not isinstance(self._part.value, list):
+            raise self._part.error(f"has to be a list, not {kind(self._part.value)}.")
+        for rule in self._part.items():
+            when = read_when(rule.get("when"))
+            self._check_keys(rule)
+            if self._holds(rule, variables):
+                return Rule(rule, when)
+        return None
 
+    def _check_keys(self, rule: Part) -> None:
+        for key in rule.table():
+            if key not in _KEYS:
+                self._warnings.add(rule.table().place_of(key), f"`{rule.keyword}:{key}` is not understood and left out")
 
-class _Evaluation:
-    """One pass of recursive descent; both sides are always read, so that a mistake is found whatever the variables."""
-
-    def __init__(self, expression: str, variables: Mapping[str, str]) -> None:
-        self._text = expression
-        self._variables = variables
-        self._at = 0
-
-    def result(self) -> bool:
-        value = self._either()
-        if self._text[self._at :].strip():
-            raise self._wrong()
-        return value
-
-    def _either(self) -> bool:
-        value = self._both()
-        while self._takes("||"):
-            right = self._both()
-            value = value or right
-        return value
-
-    def _both(self) -> bool:
-        value = self._comparison()
-        while self._takes("&&"):
-            right = self._comparison()
-            value = value and right
-        return value
-
-    def _comparison(self) -> bool:
-        if self._takes("("):
-            value = self._either()
-            if not self._takes(")"):
-                raise self._wrong()
-            return value
-        left = self._operand()
-        for operator in ("==", "!=", "=~", "!~"):
-            if self._takes(operator):
-                return _compare(left, operator, self._operand())
-        return bool(left)
-
-    def _operand(self) -> _Value:
-        match = _TOKEN.match(self._text, self._at)
-        if not match or match["op"]:
-            raise self._wrong()
-        self._at = match.end()
-        if match["pattern"] is not None:
-            return _Pattern(match["pattern"], match["flags"])
-        name = match["var"] or match["braced"]
-        if name:
-            return self._variables.get(name)
-        if match["null"]:
-            return None
-        return match["double"] if match["double"] is not None else match["single"]
-
-    def _takes(self, operator: str) -> bool:
-        match = _TOKEN.match(self._text, self._at)
-        if not match or match["op"] != operator:
+    def _holds(self, rule: Part, variables: Mapping[str, str]) -> bool:
+        condition = rule.get("if")
+        if condition and not holds(condition, variables):
             return False
-        self._at = match.end()
+        exists = rule.get("exists")
+        if exists and not self._exists(exists, variables):
+            return False
+        changes = rule.get("changes")
+        if changes:
+            self._warnings.add(changes.place, f"`{changes.keyword}` is taken as true: what changed is not known here")
         return True
 
-    def _wrong(self) -> ExpressionError:
-        rest = self._text[self._at :].strip() or "its end"
-        return ExpressionError(f"the expression {self._text!r} cannot be read at {rest!r}")
+    def _exists(self, exists: Part, variables: Mapping[str, str]) -> bool:
+        paths: Part | None = exists
+        if isinstance(exists.value, Table):
+            if exists.get("project"):
+                self._warnings.add(exists.place, f"`{exists.keyword}:project` is taken as true: it needs GitLab")
+                return True
+            paths = exists.get("paths")
+        if paths is None:
+            return False
+        known = frozenset(self._files.committed())
+        globs = [expand(text, variables).removeprefix("./") for text in paths.texts()]
+        return any(glob in known if not is_glob(glob) else any(matches(glob, path) for path in known) for glob in globs)
 
 
-def _compare(left: _Value, operator: str, right: _Value) -> bool:
-    if operator in ("==", "!="):
-        return (left == right) is (operator == "==")
-    pattern = right if isinstance(right, _Pattern) else _pattern_in(right)
-    found = bool(pattern and isinstance(left, str) and _matches(pattern, left))
-    return found is (operator == "=~")
-
-
-def _pattern_in(value: _Value) -> _Pattern | None:
-    """A variable may hold a pattern, written with its slashes."""
-    match = _TOKEN.fullmatch(value) if isinstance(value, str) else None
-    return _Pattern(match["pattern"], match["flags"]) if match and match["pattern"] else None
-
-
-def _matches(pattern: _Pattern, text: str) -> bool:
-    flags = {"i": re.IGNORECASE, "s": re.DOTALL, "m": re.MULTILINE}
-    chosen = re.RegexFlag(0)
-    for flag in pattern.flags:
-        chosen |= flags.get(flag, re.RegexFlag(0))
+def holds(condition: Part, variables: Mapping[str, str]) -> bool:
+    """Evaluate an expression."""
     try:
-        return re.search(pattern.text.replace(r"\/", "/").replace(r"\z", r"\Z"), text, chosen) is not None
-    except re.error as error:
-        raise ExpressionError(f"the pattern /{pattern.text}/ cannot be read: {error}") from None
+        return evaluate(condition.word(), variables)
+    except ExpressionError as error:
+        raise condition.error(f"cannot be evaluated: {error}.") from None
+
+
+def read_when(part: Part | None) -> str | None:
+    """Read a `when`."""
+    if part is None:
+        return None
+    if part.value not in WHENS:
+        raise part.error(f"is `{part.text()}`, which is none of {', '.join(WHENS)}.")
+    return str(part.value)
