@@ -123,7 +123,8 @@ class Repositories:
         """Answer a git client's request as a web server with CGI does; the caller has checked who asks."""
         if self._root is None:
             return web.Response(status=404)
-        # A fetch's questions are small; the middleware in front may have read this one already.
+        # A fetch's questions are small; the middleware in front may have read this one already. A question that git
+        # packed has been unpacked here, so git is not told of it.
         question = await request.read()
         environment = _environment(self._root) | {
             "GIT_PROJECT_ROOT": str(self._root),
@@ -134,7 +135,6 @@ class Repositories:
             "REQUEST_METHOD": request.method,
             "CONTENT_LENGTH": str(len(question)),
             "CONTENT_TYPE": request.headers.get("Content-Type", ""),
-            "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
         }
         async with await anyio.open_process(["git", "http-backend"], env=environment, stderr=DEVNULL) as process:
