@@ -173,7 +173,7 @@ async def test_ended_container_is_reported_in_the_stream_or_before_it(api: Any, 
     await api.phase("p", "Succeeded")
     async with api.stream("p", what, container="main", command="true") as stream:
         status = await stream.status()
-    assert (status["code"], 'container not found ("main")' in status["message"]) == (500, True)
+    assert (status["code"], "unable to upgrade connection: container" in status["message"]) == (500, True)
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         async with api.stream("p", what, protocols=("v4.channel.k8s.io",), container="main", command="true"):
             pass

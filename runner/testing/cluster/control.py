@@ -223,19 +223,14 @@ class Cluster:
 
     def _check_envelope(self, resource: Resource, namespace: str, manifest: Manifest) -> None:
         metadata = manifest.get("metadata") or {}
-        if manifest.get("apiVersion", resource.api_version) != resource.api_version:
+        version, kind = manifest.get("apiVersion", resource.api_version), manifest.get("kind", resource.kind)
+        if (version, kind) != (resource.api_version, resource.kind):
             raise bad_request(
-                f"the API version in the data ({manifest['apiVersion']}) does not match the expected API version "
-                f"({resource.api_version})"
-            )
-        if manifest.get("kind", resource.kind) != resource.kind:
-            raise bad_request(
-                f"the kind in the data ({manifest['kind']}) does not match the expected ({resource.kind})"
+                f'{kind} in version "{version}" cannot be handled as a {resource.kind}: no kind "{kind}" is registered '
+                f'for version "{version}" there'
             )
         if metadata.get("namespace", namespace) != namespace:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-        if metadata.get("resourceVersion"):
-            raise StatusError(500, "InternalError", "resourceVersion should not be set on objects to be created")
 
     def _admit(self, resource: Resource, namespace: str, manifest: Manifest) -> None:
         """Refuse what the admission plugins refuse: a namespace that is not there or goes, an unknown account."""
@@ -392,6 +387,13 @@ def _grace(pod: Manifest, asked: int | None) -> int:
 
 
 def _check_preconditions(resource: Resource, metadata: Manifest, deletion: Deletion) -> None:
+    if resource.name == "pods" and deletion.uid not in ("", metadata["uid"]):
+        raise conflict(
+            resource.kind,
+            metadata["name"],
+            f"the UID in the precondition ({deletion.uid}) does not match the UID in record ({metadata['uid']}). The "
+            "object might have been deleted and then recreated",
+        )
     for name, wanted, found in (
         ("UID", deletion.uid, metadata["uid"]),
         ("ResourceVersion", deletion.resource_version, metadata["resourceVersion"]),

@@ -28,6 +28,7 @@ def with_defaults(resource: Resource, manifest: Manifest, *, ending: str) -> Man
         metadata["name"] = metadata["generateName"][:_LONGEST_GENERATE_NAME] + ending
     filled = {"kind": resource.kind, "apiVersion": resource.api_version, **manifest, "metadata": metadata}
     if resource.name == "pods":
+        metadata["generation"] = 1
         filled["spec"] = _pod_spec(filled.get("spec") or {})
         filled["status"] = {"phase": "Pending", "qosClass": _quality(filled["spec"])}
     elif resource.name == "secrets":
@@ -60,6 +61,11 @@ def _pod_spec(spec: Manifest) -> Manifest:
         "serviceAccount": account,
         "tolerations": tolerations + [row for row in _NOT_READY_TOLERATIONS if row["key"] not in keys],
     }
+    # What the real server makes of a negative grace, and of a volume without a source.
+    grace = filled["terminationGracePeriodSeconds"]
+    filled["terminationGracePeriodSeconds"] = 1 if grace < 0 else grace
+    if filled.get("volumes"):
+        filled["volumes"] = [volume if len(volume) > 1 else {**volume, "emptyDir": {}} for volume in filled["volumes"]]
     for kind in ("initContainers", "containers"):
         if filled.get(kind):
             filled[kind] = [_container(container) for container in filled[kind]]

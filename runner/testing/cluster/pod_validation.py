@@ -19,11 +19,11 @@ from runner.testing.cluster.problems import (
     unsupported,
 )
 
-_RESTART_POLICIES = frozenset({"Always", "OnFailure", "Never"})
-_DNS_POLICIES = frozenset({"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"})
-_PULL_POLICIES = frozenset({"Always", "IfNotPresent", "Never"})
-_EFFECTS = frozenset({"NoSchedule", "PreferNoSchedule", "NoExecute"})
-_TOLERATION_OPERATORS = frozenset({"Equal", "Exists"})
+_RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_TOLERATION_OPERATORS = ("Equal", "Exists")
 _MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName", "schedulingGates")
 
 
@@ -69,7 +69,7 @@ def _fixed_part(spec: Manifest) -> Manifest:
     return fixed
 
 
-def _enumeration(field: str, value: object, known: frozenset[str]) -> Iterator[Cause]:
+def _enumeration(field: str, value: object, known: tuple[str, ...]) -> Iterator[Cause]:
     if value is not None and value not in known:
         yield unsupported(field, value, known)
 
@@ -78,9 +78,6 @@ def _numbers(spec: Manifest) -> Iterator[Cause]:
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= 2**31 - 1:
         yield invalid("spec.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
-    grace = spec.get("terminationGracePeriodSeconds")
-    if grace is not None and grace < 0:
-        yield invalid("spec.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0")
 
 
 def _names(spec: Manifest) -> Iterator[Cause]:
@@ -92,10 +89,12 @@ def _names(spec: Manifest) -> Iterator[Cause]:
             yield invalid("spec.nodeSelector", key, complaint)
         if complaint := rules.label_value(value):
             yield invalid("spec.nodeSelector", value, complaint)
-    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
-        yield required(
-            "spec.dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"
-        )
+    if spec.get("dnsPolicy") == "None":
+        if "dnsConfig" not in spec:
+            yield required("spec.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
+        elif not spec["dnsConfig"].get("nameservers"):
+            text = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+            yield required("spec.dnsConfig.nameservers", text)
 
 
 def _volumes(volumes: list[Manifest]) -> Iterator[Cause]:
@@ -104,8 +103,6 @@ def _volumes(volumes: list[Manifest]) -> Iterator[Cause]:
         field, name = f"spec.volumes[{index}]", volume.get("name", "")
         yield from _own_label(f"{field}.name", name, seen)
         sources = [key for key in volume if key != "name"]
-        if not sources:
-            yield required(field, "must specify a volume type")
         if len(sources) > 1:
             yield Cause(
                 f"{field}.{sources[1]}", "FieldValueForbidden", "Forbidden: may not specify more than 1 volume type"
@@ -125,9 +122,6 @@ def _volume_source(volume: Manifest, field: str) -> Iterator[Cause]:
     for source, key in wanted.items():
         if source in volume and not volume[source].get(key):
             yield required(f"{field}.{source}.{key}")
-    limit = (volume.get("emptyDir") or {}).get("sizeLimit")
-    if limit is not None and rules.quantity(limit) is None:
-        yield _no_quantity(f"{field}.emptyDir.sizeLimit", limit)
 
 
 def _own_label(field: str, name: str, seen: set[str]) -> Iterator[Cause]:
@@ -190,12 +184,14 @@ def _ports(ports: list[Manifest], field: str) -> Iterator[Cause]:
     names: set[str] = set()
     for index, port in enumerate(ports):
         name, number = port.get("name", ""), port.get("containerPort", 0)
-        if name and (len(name) > 15 or rules.dns_label(name)):
-            yield invalid(f"{field}.ports[{index}].name", name, "must be no more than 15 characters of a label")
+        if len(name) > 15:
+            yield invalid(f"{field}.ports[{index}].name", name, "must be no more than 15 characters")
         if name and name in names:
             yield duplicate(f"{field}.ports[{index}].name", name)
         names.add(name)
-        if not 1 <= number <= 65535:
+        if not number:
+            yield required(f"{field}.ports[{index}].containerPort")
+        elif not 1 <= number <= 65535:
             yield invalid(f"{field}.ports[{index}].containerPort", number, "must be between 1 and 65535, inclusive")
 
 
@@ -204,20 +200,12 @@ def _resources(resources: Manifest, field: str) -> Iterator[Cause]:
     for kind in ("limits", "requests"):
         for name, value in (resources.get(kind) or {}).items():
             amount = rules.quantity(value)
-            if amount is None:
-                yield _no_quantity(f"{field}.{kind}[{name}]", value)
-            elif amount < 0:
+            if amount is not None and amount < 0:
                 yield invalid(f"{field}.{kind}[{name}]", value, "must be greater than or equal to 0")
     for name, value in (resources.get("requests") or {}).items():
         asked, limit = rules.quantity(value), rules.quantity(limits.get(name, ""))
         if asked is not None and limit is not None and asked > limit:
             yield invalid(f"{field}.requests", value, f"must be less than or equal to {name} limit of {limits[name]}")
-
-
-def _no_quantity(field: str, value: str) -> Cause:
-    return invalid(
-        field, value, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )
 
 
 def _host_aliases(aliases: list[Manifest]) -> Iterator[Cause]:
@@ -242,6 +230,7 @@ def _tolerations(tolerations: list[Manifest]) -> Iterator[Cause]:
         if key and (complaint := rules.qualified_name(key)):
             yield invalid(f"{field}.key", key, complaint)
         if not key and operator != "Exists":
-            yield invalid(f"{field}.operator", operator, "operator must be Exists when `key` is empty")
+            text = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+            yield invalid(f"{field}.operator", toleration.get("operator", ""), text)
         if operator == "Exists" and toleration.get("value"):
             yield invalid(f"{field}.operator", toleration["value"], "value must be empty when `operator` is 'Exists'")

@@ -68,8 +68,8 @@ def duplicate(field: str, value: object) -> Cause:
 
 
 def unsupported(field: str, value: object, known: Iterable[str]) -> Cause:
-    """Return the cause for a value that is none of the known ones."""
-    names = ", ".join(f'"{name}"' for name in sorted(known))
+    """Return the cause for a value that is none of the known ones, which are named in their order."""
+    names = ", ".join(f'"{name}"' for name in known)
     return Cause(field, "FieldValueNotSupported", f"Unsupported value: {_shown(value)}: supported values: {names}")
 
 

@@ -30,7 +30,13 @@ from runner.testing.cluster.stdio import Reader, Stdio
 from runner.testing.cluster.volumes import MountError, PodVolumes, VolumeError
 
 _START_ERROR = 128
-_KILLED = 137
+_CREATE_FAILED = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
+)
+_EXEC_FAILED = (
+    "Internal error occurred: error executing command in container: failed to exec in container: failed to start exec: "
+    "OCI runtime exec failed: exec failed: "
+)
 _IDLE = ("/bin/sh", "-c", 'trap "exit 0" TERM; while :; do sleep 3600 & wait; done')
 """What an image without a known entrypoint does: nothing, until it is told to end."""
 
@@ -118,9 +124,7 @@ class ProcessPod:
                 tty=execution.tty,
             )
         except StartError as error:
-            raise internal_error(
-                f"error executing command in container: failed to exec in container: {error}"
-            ) from error
+            raise internal_error(_EXEC_FAILED + str(error)) from error
         process.stdio.stdin_once = True
         process.stdio.attach(reader)
         container.executed.append(process)
@@ -189,8 +193,9 @@ class ProcessPod:
             self._wait_with(states, name, "CreateContainerConfigError", str(error))
             return False
         except StartError as error:
-            states[name] = ContainerState.running().terminated(_START_ERROR, reason="StartError", message=str(error))
-            self._record.event("Failed", str(error), kind="Warning")
+            message = _CREATE_FAILED + str(error)
+            states[name] = ContainerState.running().terminated(_START_ERROR, reason="StartError", message=message)
+            self._record.event("Failed", message, kind="Warning")
         else:
             states[name] = ContainerState.running()
             self._record.event("Started", f"Started container {name}")
@@ -234,7 +239,7 @@ class ProcessPod:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StartError(f"failed to create containerd task: mkdir {folder}: {error.strerror}: unknown") from error
+            raise StartError(f"mkdir {folder}: {error.strerror}: unknown") from error
         return folder
 
     # End

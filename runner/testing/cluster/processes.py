@@ -47,7 +47,7 @@ class Belongings:
 
 
 class StartError(Exception):
-    """A process could not be started; the message is the container runtime's."""
+    """A process could not be started; the message is the end of the container runtime's."""
 
 
 class PipeInput:
@@ -99,6 +99,8 @@ class Process:
         tty: bool,
     ) -> None:
         """Start it; raises StartError."""
+        if not command:
+            raise StartError("args must not be empty: unknown")
         self._outputs: dict[int, int] = {}
         if tty:
             parent_stdin, child = self._open_terminal()
@@ -119,12 +121,9 @@ class Process:
         except OSError as error:
             parent_stdin.close()
             self._close_outputs()
-            name = command[0] if command else ""
+            name = command[0]
             what = "executable file not found in $PATH" if isinstance(error, FileNotFoundError) else error.strerror
-            raise StartError(
-                "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
-                f'failed: unable to start container process: exec: "{name}": {what}: unknown'
-            ) from error
+            raise StartError(f'unable to start container process: exec: "{name}": {what}: unknown') from error
         finally:
             for descriptor in set(child):
                 os.close(descriptor)

@@ -13,9 +13,12 @@ from kubernetes_asyncio.client import models
 
 from runner.testing.cluster.problems import Manifest, bad_request
 from runner.testing.cluster.resources import Resource
+from runner.testing.cluster.rules import quantity
 
 _QUANTITIES = frozenset({"limits", "requests", "overhead", "capacity", "sizeLimit", "divisor", "hard"})
 """Fields that hold quantities: the server takes numbers there too."""
+
+_NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 _SCALARS = {"str": (str, "string"), "int": (int, "int64"), "bool": (bool, "bool"), "datetime": (str, "v1.Time")}
 
@@ -27,7 +30,7 @@ def decode(resource: Resource, manifest: Manifest) -> tuple[Manifest, tuple[str,
     try:
         decoded = _Decoder(unknown).fields(model, manifest, ())
     except _WrongTypeError as error:
-        raise bad_request(f"{prefix(resource)}: json: {error}") from error
+        raise bad_request(f"{prefix(resource)}: {error}") from error
     return decoded, tuple(unknown)
 
 
@@ -70,15 +73,18 @@ class _Decoder:
         if kind.startswith("dict("):
             _expect(value, dict, path, owner, kind)
             inner = kind.partition(", ")[2][:-1]
-            return {key: self._value(inner, item, (*path, key), owner) for key, item in value.items()}
+            return {key: self._value(inner, item, path, owner) for key, item in value.items()}
         if kind in _SCALARS:
             return self._scalar(kind, value, path, owner)
         _expect(value, dict, path, owner, kind)
         return self.fields(_model(kind), value, path)
 
     def _scalar(self, kind: str, value: Any, path: tuple[str, ...], owner: str) -> Any:
-        if kind == "str" and isinstance(value, int | float) and _QUANTITIES.intersection(path[-2:]):
-            return str(value)
+        if path[-1] in _QUANTITIES:
+            text = str(value)
+            if quantity(text) is None:
+                raise _WrongTypeError(_NO_QUANTITY)
+            return text
         expected, name = _SCALARS[kind]
         if not isinstance(value, expected) or (kind == "int" and isinstance(value, bool)):
             raise _WrongTypeError(_wrong(value, path, owner, name))
@@ -97,7 +103,7 @@ def _expect(value: Any, kind: type, path: tuple[str, ...], owner: str, name: str
 def _wrong(value: Any, path: tuple[str, ...], owner: str, name: str) -> str:
     kinds = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
     place = ".".join(word.partition("[")[0] for word in path)
-    return f"cannot unmarshal {kinds[type(value)]} into Go struct field {owner}.{place} of type {name}"
+    return f"json: cannot unmarshal {kinds[type(value)]} into Go struct field {owner}.{place} of type {name}"
 
 
 def _shown(path: tuple[str, ...]) -> str:

@@ -98,7 +98,7 @@ def _field_test(resource: str, part: str) -> tuple[str, bool, str]:
         raise bad_request(f"invalid selector: '{part}'; can't understand '{part}'")
     path, operator, value = found.groups()
     if path not in ("metadata.name", "metadata.namespace", *_FIELDS.get(resource, ())):
-        raise bad_request(f'field label not supported: "{path}"')
+        raise bad_request(f"field label not supported: {path}")
     return path, operator != "!=", value
 
 

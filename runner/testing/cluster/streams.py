@@ -90,12 +90,13 @@ async def attach(request: web.Request, pod: Manifest, kubelet: Kubelet) -> web.S
     """
     container = _container_name(pod, request.query, "attach")
     stdio = kubelet.stdio(pod["metadata"]["uid"], container)
-    problem = _unusable(stdio, container)
+    missing = f"container {container} not found in pod {pod['metadata']['name']}_{pod['metadata']['namespace']}"
+    problem = _unusable(stdio, missing)
     socket = await _accept(request, problem)
     session = _Session(socket, request.query)
     await session.greet()
     if problem is not None or stdio is None:
-        await session.finish((problem or internal_error("no container")).body)
+        await session.finish(_failure(problem or internal_error(missing)))
         return socket
     stdio.attach(session.output)
     try:
@@ -110,27 +111,24 @@ async def attach(request: web.Request, pod: Manifest, kubelet: Kubelet) -> web.S
 async def execute(request: web.Request, pod: Manifest, kubelet: Kubelet) -> web.StreamResponse:
     """Serve `pods/exec`: a new process in a running container, its exit code as a Status."""
     container = _container_name(pod, request.query, "exec")
-    command = tuple(request.query.getall("command", []))
-    if not command:
-        raise bad_request("you must specify at least 1 command for the container")
-    problem = _unusable(kubelet.stdio(pod["metadata"]["uid"], container), container)
+    problem = _unusable(kubelet.stdio(pod["metadata"]["uid"], container), f'container not found ("{container}")')
     socket = await _accept(request, problem)
     session = _Session(socket, request.query)
     await session.greet()
     if problem is not None:
-        await session.finish(problem.body)
+        await session.finish(_failure(problem))
         return socket
     wanted = Execution(
         pod_uid=pod["metadata"]["uid"],
         container=container,
-        command=command,
+        command=tuple(request.query.getall("command", [])),
         stdin=session.stdin,
         tty=flag(request.query, "tty"),
     )
     try:
         stdio = await kubelet.execute(wanted, session.output)
     except StatusError as error:
-        await session.finish(error.body)
+        await session.finish(_failure(error))
         return socket
     try:
         await _until_end(session, stdio)
@@ -160,14 +158,17 @@ async def log(request: web.Request, pod: Manifest, kubelet: Kubelet) -> web.Stre
 
 
 async def _accept(request: web.Request, problem: StatusError | None) -> web.WebSocketResponse:
-    if request.headers.get("Upgrade", "").lower().startswith("spdy"):
+    upgrade = request.headers.get("Upgrade", "").lower()
+    if upgrade.startswith("spdy"):
         raise bad_request("SPDY is not served here: use WebSockets")
+    if upgrade != "websocket":
+        raise bad_request("Upgrade request required")
     offered = [
         word.strip() for line in request.headers.getall("Sec-WebSocket-Protocol", []) for word in line.split(",")
     ]
     known = [word for word in offered if word in (V5, V4)]
     if not known:
-        raise bad_request(f"unable to upgrade: no known sub-protocol among {offered}, served are {V5} and {V4}")
+        raise StatusError(403, "Forbidden", f"no known sub-protocol among {offered}, served are {V5} and {V4}")
     if problem is not None and known[0] == V4:
         raise problem
     socket = web.WebSocketResponse(protocols=(V5, V4), max_msg_size=0, timeout=_CLOSE_TIMEOUT, compress=False)
@@ -189,11 +190,11 @@ async def _until_end(session: _Session, stdio: Stdio) -> None:
         group.cancel_scope.cancel()
 
 
-def _unusable(stdio: Stdio | None, container: str) -> StatusError | None:
+def _unusable(stdio: Stdio | None, missing: str) -> StatusError | None:
     if stdio is not None and stdio.unreachable:
         return internal_error(stdio.unreachable)
     if stdio is None or stdio.ended.is_set():
-        return internal_error(f'unable to upgrade connection: container not found ("{container}")')
+        return internal_error(f"unable to upgrade connection: {missing}")
     return None
 
 
@@ -256,10 +257,17 @@ def _exit_status(code: int) -> Manifest:
     return {
         "metadata": {},
         "status": "Failure",
-        "message": f"command terminated with non-zero exit code: exit status {code}",
+        "message": f"command terminated with non-zero exit code: command terminated with exit code {code}",
         "reason": "NonZeroExitCode",
         "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
     }
+
+
+def _failure(error: StatusError) -> Manifest:
+    """Return a refusal as it is told in a stream: without kind, with its cause."""
+    cause = error.message.removeprefix("Internal error occurred: ")
+    bare = {key: value for key, value in error.body.items() if key not in ("kind", "apiVersion")}
+    return {**bare, "details": {"causes": [{"message": cause}]}}
 
 
 def _resize(stdio: Stdio, data: bytes) -> None:

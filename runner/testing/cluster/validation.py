@@ -81,7 +81,8 @@ def _owner_causes(owners: list[Manifest]) -> Iterator[Cause]:
     for owner in owners:
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
-                yield required(f"metadata.ownerReferences.{field}", f"{field} must not be empty")
+                text = "version must not be empty" if field == "apiVersion" else "must not be empty"
+                yield invalid(f"metadata.ownerReferences.{field}", "", text)
 
 
 def _kind_causes(resource: Resource, manifest: Manifest) -> Iterator[Cause]:
@@ -97,13 +98,12 @@ def _kind_causes(resource: Resource, manifest: Manifest) -> Iterator[Cause]:
 
 def _secret_causes(manifest: Manifest) -> Iterator[Cause]:
     data = manifest.get("data") or {}
-    for key, value in data.items():
+    for value in data.values():
         try:
             base64.b64decode(value, validate=True)
         except binascii.Error as error:
             raise bad_request(
-                'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte '
-                f"{error.args[0] if not error.args else 0} (key {key})"
+                'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 0'
             ) from error
     yield from _data_causes(data, "data")
     wanted = _SECRET_KEYS.get(manifest.get("type", ""))

@@ -190,8 +190,11 @@ def _check_version(store: Store, version: int) -> None:
         raise StatusError(
             504,
             "Timeout",
-            f"Too large resource version: {version}, current: {store.version}",
-            details={"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]},
+            f"Timeout: Too large resource version: {version}, current: {store.version}",
+            details={
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+                "retryAfterSeconds": 1,
+            },
         )
 
 
