@@ -26,12 +26,13 @@ from runner.executor.watching import PodWatch
 from runner.job.outcome import JobConfigurationError, JobError, RunnerSystemError
 from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
-from runner.kube.errors import ForbiddenError, InvalidError, KubeError
+from runner.kube.errors import BadRequestError, ForbiddenError, InvalidError, KubeError, NotFoundError
 from runner.podspec.agents import build_command, helper_command
 from runner.podspec.environment import build_environment_secret
 from runner.podspec.labels import NAME_LABEL, manager_selector
 from runner.podspec.manifest import owner_reference
 from runner.podspec.names import RANDOM_ALPHABET, RANDOM_LENGTH, names_for
+from runner.podspec.pending import rejection_sentence
 from runner.podspec.pod import build_pod, pod_warnings
 from runner.podspec.request import PodRequest, directories_for
 from runner.podspec.secret import JobRecord, build_job_secrets
@@ -150,7 +151,7 @@ class KubernetesEnvironment:
             self._stages = self._make_stages(group)
             group.start_soon(self._run_background, name=f"pod {name}")
         except KubeError as error:
-            raise _job_error(error) from error
+            raise _refusal(error) from error
 
     async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
         """Run one attempt of a stage, drain its output and say what was seen."""
@@ -240,10 +241,21 @@ class KubernetesEnvironment:
         )
 
 
+def _refusal(error: KubeError) -> JobError:
+    """Say why the API server did not take a pod. What the job or the configuration asks for is not the system's fault;
+    a quota that others have used up is, and may have room the next time.
+    """
+    sentence = rejection_sentence(error.message)
+    if isinstance(error, ForbiddenError) and error.quota:
+        return RunnerSystemError(f"the API server refuses the pod: {sentence}")
+    by_admission = isinstance(error, ForbiddenError) and sentence != error.message
+    if by_admission or isinstance(error, BadRequestError | InvalidError | NotFoundError):
+        return JobConfigurationError(f"the API server refuses the pod: {sentence}")
+    return _job_error(error)
+
+
 def _job_error(error: KubeError) -> JobError:
-    """Say what a refusal of the API server means for the job."""
-    if isinstance(error, ForbiddenError) and not error.quota:
+    """Say what trouble with the API server means for the job."""
+    if isinstance(error, ForbiddenError):
         return RunnerSystemError(f"{error.message} (`[runners.kubernetes]` needs a service account with this right)")
-    if isinstance(error, InvalidError):
-        return JobConfigurationError(f"the API server refuses the pod: {error.message}")
     return RunnerSystemError(str(error))

@@ -168,7 +168,7 @@ class PodSession:
             except StreamLostError as lost:
                 self._log.debug("attach lost", reason=str(lost))
             except ForbiddenError as refused:
-                self._refuse(f"the API server does not allow attaching to the pod: {refused}")
+                self.refuse(f"the API server does not allow attaching to the pod: {refused.message}")
             except KubeError as trouble:
                 self._log.debug("attach failed", reason=str(trouble))
             self.connected = False
@@ -276,12 +276,13 @@ class PodSession:
             return
         self._refusals += 1
         if self._refusals > MAX_REFUSALS:
-            self._refuse(
+            self.refuse(
                 f"the helper could not store the script {name}: {'; '.join(self.trouble) or 'is its volume full?'}"
             )
             return
         self._send(self._outbox.lines(key))  # a part was lost: send the whole file again
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> None:
+        """End the conversation although the pod is well."""
         self.refused = self.refused or reason
         self.end(reason)

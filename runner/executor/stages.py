@@ -20,7 +20,7 @@ from runner.job.stages import container
 from runner.job.verdict import Evidence
 from runner.kube.attach import StreamLostError
 from runner.kube.channels import STDERR, STDOUT
-from runner.kube.errors import KubeError
+from runner.kube.errors import ForbiddenError, KubeError
 from runner.shell.detect import shell_detect_text
 from runner.trace.journal import ExitEntry, LogEntry, LostEntry, StartEntry, command_line
 
@@ -78,7 +78,11 @@ class AttachStages:
         """Hold the conversation, and end it when the pod has come to its end."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._session.run)
-            await self._watch.until_ended()
+            try:
+                await self._watch.until_ended()
+            except ForbiddenError as refused:
+                self._session.refuse(f"the API server does not allow reading the pod any more: {refused.message}")
+                return
             # The record and the log's end may be on their way already.
             with anyio.move_on_after(DRAIN_TIMEOUT):
                 await self._session.until_quiet()

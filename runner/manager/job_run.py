@@ -13,6 +13,7 @@ when a byte is sent.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -303,7 +304,9 @@ class JobRun:
     def _tell_bugs(self, error: Exception) -> None:
         for leaf in leaf_errors(error):
             if not isinstance(leaf, JobError):
-                self._log.error("a fault of this program ended the job", exc_info=leaf)
+                # Formatted here: a renderer may show local variables, and with them what must not be told.
+                told = "".join(traceback.format_exception(leaf))
+                self._log.error("a fault of this program ended the job", exception=told)
 
 
 _OUT_OF_TIME = (

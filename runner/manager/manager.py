@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from functools import partial
@@ -162,9 +163,8 @@ class RunnerManager:
                 self._end_job(job_run)  # it was on its way when the process was told to end
             try:
                 await job_run.run()
-            except Exception:
-                # A fault of this program must not end the other jobs; this one GitLab ends by its own time-out.
-                log.exception("a job was given up")
+            except Exception as error:  # noqa: BLE001 -- it must not end the other jobs; GitLab's time-out ends this one
+                _tell_given_up(error)
             finally:
                 del self._running[job.id]
                 if not self._running:
@@ -219,3 +219,8 @@ class RunnerManager:
 
     def _identity_for(self, coordinator: Coordinator) -> Identity:
         return replace(self._identity, tls_ca=coordinator.tls_ca)
+
+
+def _tell_given_up(error: Exception) -> None:
+    # Formatted here: a renderer may show local variables, and with them what must not be told.
+    log.error("a job was given up", exception="".join(traceback.format_exception(error)))

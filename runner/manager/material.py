@@ -13,10 +13,11 @@ from runner.job.feature_flags import resolve_flags
 from runner.job.outcome import JobConfigurationError
 from runner.job.payload import unknown_executor_options
 from runner.job.settings import JobSettings
-from runner.job.stages import Plan
+from runner.job.stages import Plan, Stage
 from runner.job.variables import Variable, Variables, environment_variables, job_variables, short_token
 from runner.shell.context import ScriptContext
 from runner.shell.directories import build_directories
+from runner.shell.scripts import script_for
 
 if TYPE_CHECKING:
     from runner.config.model import RunnerConfig
@@ -95,7 +96,7 @@ class JobMaterial:
             debug_trace_disabled=runner.debug_trace_disabled,
         )
         plan = Plan.of(job, settings, exponential_backoff=flags["FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY"])
-        return cls(
+        material = cls(
             job=job,
             runner=runner,
             flags=flags,
@@ -106,6 +107,9 @@ class JobMaterial:
             warnings=(*flag_warnings, *settings.problems),
             identity=identity,
         )
+        for stage in _CHECKED_STAGES:
+            script_for(stage, material.script_context(job_status="running"))
+        return material
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
@@ -126,6 +130,10 @@ class JobMaterial:
             manager_host=self.identity.host,
         )
         return replace(context, job_status=job_status)
+
+
+_CHECKED_STAGES = (Stage.PREPARE_SCRIPT, Stage.GET_SOURCES, Stage.RESTORE_CACHE)
+"""Stages whose scripts show wrong settings; all are small, whatever the job's own script is."""
 
 
 def _refuse_unknown(job: Job) -> None:
