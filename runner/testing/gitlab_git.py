@@ -143,7 +143,11 @@ class Repositories:
             async with anyio.create_task_group() as group:
                 group.start_soon(_feed, question, process.stdin)
                 answer = await _relay(request, process.stdout)
+                # A client that has all of the answer hangs up, and that must not fall into the wait for git's end.
+                await process.wait()
                 group.cancel_scope.cancel()
+        if answer.prepared:
+            await answer.write_eof()
         return answer
 
     def close(self) -> None:
@@ -161,6 +165,7 @@ async def _feed(question: bytes, stdin: ByteSendStream) -> None:
 
 
 async def _relay(request: web.Request, stdout: anyio.abc.ByteReceiveStream) -> web.StreamResponse:
+    """Pass on what git answers, up to the end that the caller writes."""
     head = b""
     while b"\r\n\r\n" not in head:
         try:
@@ -182,7 +187,6 @@ async def _relay(request: web.Request, stdout: anyio.abc.ByteReceiveStream) -> w
     with suppress(anyio.EndOfStream):
         while True:
             await answer.write(await stdout.receive())
-    await answer.write_eof()
     return answer
 
 
