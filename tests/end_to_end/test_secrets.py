@@ -1,0 +1,196 @@
+"""No secret stands where others can read it: manifests, events, URLs, arguments, the manager's log, the job's log.
+
+Jobs that succeed, that fail and whose requests fail carry canaries; afterwards everything is searched for them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from runner.testing.faults import CommitThenDrop, FaultRule, Garbage, Hold, Reply
+from runner.testing.gitlab import GitLabServer
+from runner.testing.payloads import image, variable
+
+if TYPE_CHECKING:
+    from runner.testing.gitlab_jobs import JobRecord
+    from runner.testing.harness import Harness
+    from tests.end_to_end.targets import Cluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.only_on("embedded")]
+
+RUNNER_TOKEN = "glrt-canaryRunnerToken000"
+JOB_TOKEN = "glcbt-64_canaryJobToken00000"
+MASKED = "canary-masked-value-1"
+HIDDEN = "canary-hidden-value-2"
+FILED = "canary-in-a-file-3"
+SERVICE = "canary-for-a-service-4"
+PASSWORD = "canary-registry-password-5"
+CANARIES = (RUNNER_TOKEN, JOB_TOKEN, MASKED, HIDDEN, FILED, SERVICE, PASSWORD)
+MASKED_CANARIES = (JOB_TOKEN, MASKED, FILED)
+
+VARIABLES = [
+    variable("MASKED_VALUE", MASKED, masked=True),
+    variable("HIDDEN_VALUE", HIDDEN),
+    variable("FILED_VALUE", FILED, file=True, masked=True),
+    variable("SERVICE_SECRET", SERVICE),
+]
+
+
+def canaries_in(text: str | bytes, canaries: Iterable[str] = CANARIES) -> list[str]:
+    """The canaries that stand in a text."""
+    plain = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    return [canary for canary in canaries if canary in plain]
+
+
+def without_secret_data(body: bytes) -> bytes:
+    """A request's body without the one place that is made for secrets."""
+    manifest: Any = orjson.loads(body)
+    if isinstance(manifest, dict) and manifest.get("kind") == "Secret":
+        manifest = {key: value for key, value in manifest.items() if key not in ("data", "stringData")}
+    return orjson.dumps(manifest)
+
+
+def arguments_of_all_processes() -> str:
+    """The command lines of every process of this machine that may be read."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+        except OSError:
+            continue
+    return "\n".join(found)
+
+
+def check_cluster(h: Harness) -> None:
+    """Nothing that was sent to the API server, and no event of it, holds a canary outside of a Secret's data."""
+    assert h.cluster is not None
+    for request in h.cluster.faults.requests:
+        url = f"{request.method} {request.path} {dict(request.query)}"
+        assert canaries_in(url) == [], url
+        if request.body:
+            assert canaries_in(without_secret_data(request.body)) == [], url
+    assert canaries_in(orjson.dumps(h.cluster.manifests("events"))) == []
+
+
+def check_gitlab(h: Harness) -> None:
+    """Tokens travel in headers and bodies, never in a URL, which proxies log."""
+    for request in h.gitlab.requests:
+        url = f"{request.method} {request.path} {dict(request.query)}"
+        assert canaries_in(url) == [], url
+
+
+def secret_job(**over: Any) -> dict[str, Any]:
+    """A job full of secrets, with a service that is given one."""
+    credentials = [{"type": "registry", "url": "registry.example.com", "username": "ci", "password": PASSWORD}]
+    return {"token": JOB_TOKEN, "variables": VARIABLES, "credentials": credentials, **over}
+
+
+SCRIPT = [
+    "echo masked is $MASKED_VALUE, token is $CI_JOB_TOKEN",
+    "cat $FILED_VALUE",
+    'test "$HIDDEN_VALUE" = canary-hidden-value-2 && echo hidden is known',
+    "echo ready; while [ ! -e go ]; do sleep 0.05; done",
+]
+
+
+def let_go(h: Harness) -> None:
+    """Make the file that the script waits for."""
+    project = next(Path(h.config.runners[0].builds_dir).rglob("hello.txt")).parent
+    (project / "go").touch()
+
+
+def without_git_transport(arguments: str) -> str:
+    """Arguments without those of git's own transport: git hands a URL with a token on to it."""
+    return "\n".join(line for line in arguments.splitlines() if "remote-http" not in line)
+
+
+@pytest.mark.parametrize("tokenless", ["true", "false"])
+async def test_secrets_stay_where_they_belong(
+    cluster: Cluster, tokenless: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job that clones, runs and fails leaves no canary anywhere, not even while its processes run.
+
+    With tokens in git's URLs, GitLab Runner's default, git itself puts one into the arguments of its transport.
+    """
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as logs:
+        async with GitLabServer(tokens=(RUNNER_TOKEN,)) as gitlab, cluster.harness(gitlab=gitlab) as h:
+            assert h.cluster is not None
+            repository = await gitlab.create_repository("acme/demo", files={"hello.txt": "hello\n"})
+            fetching = Hold()
+            gitlab.faults.add(FaultRule("GET", "/info/refs", fetching))
+            service = image("redis:7", alias="cache", variables=[variable("PASSWORD", "$SERVICE_SECRET")])
+            variables = [*VARIABLES, variable("FF_GIT_URLS_WITHOUT_TOKENS", tokenless, public=True)]
+            script = [*SCRIPT, "exit 3"]
+            job = h.queue(**secret_job(script=script, repository=repository, services=[service], variables=variables))
+            await fetching.reached(timeout=30)
+            arguments = arguments_of_all_processes()
+            assert "remote-http" in arguments
+            assert canaries_in(arguments if tokenless == "true" else without_git_transport(arguments)) == []
+            fetching.release()
+            await job.wait(lambda record: "ready" in record.text.splitlines())
+            assert canaries_in(arguments_of_all_processes()) == []
+            let_go(h)
+            await job.wait_finished()
+            await h.wait_until_empty()
+            assert (job.state, job.exit_code) == ("failed", 3), job.text
+            assert "masked is [MASKED], token is [MASKED]" in job.text
+            assert "hidden is known" in job.text
+            check_all(h, logs, job)
+    assert canaries_in(caplog.text) == []
+
+
+FAULTS = {
+    "secret_refused": FaultRule("POST", "/secrets$", Reply(422, body=b""), times=None),
+    "secret_500": FaultRule("POST", "/secrets$", Reply(500), times=2),
+    "secret_dropped": FaultRule("POST", "/secrets$", CommitThenDrop()),
+    "pod_garbage": FaultRule("POST", "/pods$", Garbage(), times=None),
+    "attach_500": FaultRule("GET", "/attach", Reply(500), times=3),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_trouble_tells_no_secret(cluster: Cluster, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    """When requests fail, what is logged, told and tried again holds no canary."""
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as logs:
+        async with GitLabServer(tokens=(RUNNER_TOKEN,)) as gitlab, cluster.harness(gitlab=gitlab) as h:
+            assert h.cluster is not None
+            h.cluster.faults.add(FAULTS[fault])
+            gitlab.faults.add(FaultRule("PATCH", "/trace", Reply(500)))
+            variables = [*VARIABLES, variable("GIT_STRATEGY", "none", public=True)]
+            with anyio.fail_after(40):
+                job = await h.run(**secret_job(script=["echo $MASKED_VALUE"], variables=variables))
+            check_all(h, logs, job)
+            h.cluster.faults.clear()
+            await h.wait_until_empty()
+    assert canaries_in(caplog.text) == []
+
+
+async def test_a_git_failure_tells_no_token(cluster: Cluster) -> None:
+    """A clone that is refused says so without the token that it tried."""
+    with capture_logs() as logs:
+        async with GitLabServer(tokens=(RUNNER_TOKEN,)) as gitlab, cluster.harness(gitlab=gitlab) as h:
+            repository = await gitlab.create_repository("acme/demo", files={"hello.txt": "hello\n"})
+            gitlab.faults.add(FaultRule("GET", "/info/refs", Reply(403), times=None))
+            job = await h.run(**secret_job(script=["true"], repository=repository))
+            assert job.state == "failed"
+            check_all(h, logs, job)
+            await h.wait_until_empty()
+
+
+def check_all(h: Harness, logs: list[Any], job: JobRecord) -> None:
+    """Search everything that others can read."""
+    check_cluster(h)
+    check_gitlab(h)
+    assert canaries_in(repr(logs)) == []
+    assert canaries_in(job.trace, MASKED_CANARIES) == []
+    assert canaries_in(job.trace, (RUNNER_TOKEN, PASSWORD, SERVICE)) == []
