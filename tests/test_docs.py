@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -190,3 +191,22 @@ def test_table_of_failures_is_complete() -> None:
         rf"^\|.*\| `({code})` \|$", (ROOT / "docs/running.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert sorted(explained) == sorted(raised)
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """docs/decisions/003 names each dependency of pyproject.toml, and no package that is none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    text = (ROOT / "docs/decisions/003-dependencies.md").read_text(encoding="utf-8")
+    rows = {
+        name for row in re.findall(r"^\| (`.*?`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)
+    }
+    assert {re.split(r"[<>=~]", name)[0] for name in named} <= set(re.findall(r"`([\w-]+)`", text, re.ASCII))
+    assert rows <= {re.split(r"[<>=~]", name)[0] for name in project["dependencies"]}
+
+
+def test_index_of_decisions_is_complete() -> None:
+    """docs/decisions/README.md lists every decision."""
+    folder = ROOT / "docs/decisions"
+    listed = re.findall(r"\]\((\d{3}-[\w-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
