@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import structlog
 
+from runner.executor.patience import patiently
 from runner.job.outcome import RunnerSystemError
 from runner.job.stages import container
 from runner.job.verdict import Evidence
@@ -44,6 +46,9 @@ LAUNCH_TIMEOUT = 5.0
 
 DRAIN_TIMEOUT = 2.0
 """Seconds for what is already on its way when the pod has come to its end."""
+
+EXEC_OPEN_TIMEOUT = 60.0
+"""Seconds for which an exec is asked for while the API server is away."""
 
 LAUNCH_PAUSES = (0.1, 0.5, 1.0, 2.0)
 
@@ -145,6 +150,18 @@ class AttachStages:
             tries += 1
 
 
+@dataclass(frozen=True, slots=True)
+class _ExecEnd:
+    """How an exec ended."""
+
+    code: int | None = None
+    """None: the connection ended without one."""
+    drained: bool = False
+    """Whether all output was read."""
+    refusal: KubeError | None = None
+    """Why it could not be started at all."""
+
+
 class ExecStages:
     """One exec for each stage. A connection that is lost is a stage that is lost: nothing proves how it ended."""
 
@@ -164,36 +181,55 @@ class ExecStages:
     async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
         """Feed the script to a shell and read to its end.
 
-        A stopped stage is left to the pod's removal, as the original does.
+        A stopped stage is left to the pod's removal, as the original does. Raises KubeError when it cannot be started.
         """
         self._sink.entry(StartEntry(attempt, self._sink.offset, time.time()))
-        code: int | None = None
+        end = _ExecEnd()
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(_cancel_when, stop, scope)
-                code = await self._execute(script, attempt)
+                end = await self._execute(script, attempt)
                 group.cancel_scope.cancel()
         now = time.time()
-        if code is None:
+        if end.code is None:
             self._sink.entry(LostEntry(attempt, self._sink.offset, now))
+            if end.refusal:
+                raise end.refusal
             return Evidence(attempt, connection_lost=True, pod=await self._watch.fate_now())
-        self._sink.entry(ExitEntry(attempt, code, 0, self._sink.offset, now))
-        return Evidence(attempt, exit_code=code, drained=True, pod=await self._watch.fate_now(), recorded_at=now)
+        self._sink.entry(ExitEntry(attempt, end.code, 0, self._sink.offset, now))
+        return Evidence(
+            attempt,
+            exit_code=end.code,
+            drained=end.drained,
+            connection_lost=not end.drained,
+            pod=await self._watch.fate_now(),
+            recorded_at=now,
+        )
 
-    async def _execute(self, script: Script, attempt: str) -> int | None:
-        """Run the script; its exit code, or None when the connection ended without one."""
+    async def _execute(self, script: Script, attempt: str) -> _ExecEnd:
+        """Run the script and say how that ended."""
         try:
-            async with self._open_exec(container(script.stage), ("sh", "-c", shell_detect_text())) as stream:
+            async with AsyncExitStack() as stack:
+                stream = await self._open(stack, container(script.stage))
                 await self._feed(stream, script.text)
                 while frame := await stream.receive():
                     if frame.channel in (STDOUT, STDERR):
                         self._sink.data(bytes(frame.data))
                         self._sink.entry(LogEntry(self._sink.offset, time.time()))
                 status = stream.exit_status
-                return status.code if status else None
+                return _ExecEnd(status.code if status else None, drained=stream.drained)
         except StreamLostError as lost:
             log.warning("the connection of a stage was lost", attempt=attempt, reason=str(lost))
-            return None
+            return _ExecEnd()
+        except KubeError as refusal:
+            return _ExecEnd(refusal=refusal)
+
+    async def _open(self, stack: AsyncExitStack, where: str) -> ExecStream:
+        """Start the shell; trying again does no harm, for it does nothing before it is fed."""
+        command = ("sh", "-c", shell_detect_text())
+        return await patiently(
+            lambda: stack.enter_async_context(self._open_exec(where, command)), timeout=EXEC_OPEN_TIMEOUT
+        )
 
     @staticmethod
     async def _feed(stream: ExecStream, text: str) -> None:
