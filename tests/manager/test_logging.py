@@ -1,0 +1,72 @@
+"""The manager's own log in its three forms."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from runner.manager.logging import render_like_runner, setup_logging
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            {"level": "info", "event": "job received", "job": 7, "a": "b", "time": "t"},
+            "job received" + " " * 38 + "\x1b[0;m  \x1b[0;ma\x1b[0;m=b \x1b[0;mjob\x1b[0;m=7",
+        ),
+        ({"level": "error", "event": "bad"}, "\x1b[31;1mERROR: bad" + " " * 40 + "\x1b[0;m "),
+        (
+            {"level": "warning", "event": "odd", "exception": "Trace"},
+            "\x1b[0;33mWARNING: odd" + " " * 38 + "\x1b[0;m \nTrace",
+        ),
+    ],
+    ids=["info", "error", "exception"],
+)
+def test_render_like_runner(event: dict[str, object], line: str) -> None:
+    """Colour, prefix, padded message, fields in alphabetical order, and a traceback below."""
+    assert render_like_runner(None, "", event) == line
+
+
+def test_setup_logging_when_the_form_is_json() -> None:
+    """One object a line, with time, level and msg; what is below the level is not written."""
+    stream = io.StringIO()
+    setup_logging(level="info", form="json", stream=stream)
+    log = structlog.get_logger()
+    log.debug("not seen")
+    log.info("job received", job=7)
+    (line,) = stream.getvalue().splitlines()
+    told = json.loads(line)
+    assert told.pop("time").endswith("Z")
+    assert told == {"level": "info", "msg": "job received", "job": 7}
+
+
+def test_setup_logging_when_the_form_is_text() -> None:
+    """key=value, the message as `msg`."""
+    stream = io.StringIO()
+    setup_logging(level="debug", form="text", stream=stream)
+    structlog.get_logger().debug("seen", job=7)
+    assert "level='debug' msg='seen' job=7" in stream.getvalue()
+
+
+def test_setup_logging_when_an_error_is_told() -> None:
+    """A traceback shows code, never the values of local variables."""
+    stream = io.StringIO()
+    setup_logging(level="debug", form="runner", stream=stream)
+    try:
+        token = "glrt-secret"
+        raise RuntimeError(len(token))
+    except RuntimeError:
+        structlog.get_logger().exception("broke")
+    assert "RuntimeError: 11" in stream.getvalue()
+    assert stream.getvalue().count("glrt-secret") == 1  # the source line, not the value
