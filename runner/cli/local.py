@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from runner.cli.local_log import wants_colour
 from runner.cli.local_repository import LocalRepository
 from runner.pipeline.build import build_pipeline
 from runner.pipeline.findings import PipelineError, PipelineWarning
@@ -28,8 +29,11 @@ _PIPELINE_ID = 1
 @click.option("--image", default="busybox:latest", show_default=True, help="Image of jobs that name none.")
 @click.option("--helper-image", help="Helper image, with --kubeconfig.")
 @click.option("--host", help="Address of this machine that pods reach, with --kubeconfig; found by itself if left out.")
+@click.option("--verbose", is_flag=True, help="The whole log, with what the runner does before and after the script.")
 @click.option("--no-color", is_flag=True, help="Plain output.  [env: NO_COLOR]")
-def command(jobs: tuple[str, ...], file: str, only_list: bool, variables: tuple[str, ...], **options: Any) -> int:
+def command(
+    jobs: tuple[str, ...], file: str, only_list: bool, variables: tuple[str, ...], no_color: bool, **options: Any
+) -> int:
     """Run the jobs of a .gitlab-ci.yml: all of them in the order of their stages, or the JOBS named.
 
     \b
@@ -62,7 +66,7 @@ def command(jobs: tuple[str, ...], file: str, only_list: bool, variables: tuple[
         return 1
     _mention_warnings(pipeline.warnings)
     if only_list:
-        return _show(pipeline, wanted)
+        return _show(pipeline, wanted, colour=wants_colour(no_color=no_color))
     if not wanted:
         click.echo(f"error: {_why_empty(pipeline)}", err=True)
         return 1
@@ -77,7 +81,7 @@ def command(jobs: tuple[str, ...], file: str, only_list: bool, variables: tuple[
         checkout=checkout,
         occasion=occasion,
         extra=extra,
-        options=Options.of(named=bool(jobs), **options),
+        options=Options(named=bool(jobs), colour=wants_colour(no_color=no_color), **options),
     )
     return run.run()
 
@@ -138,10 +142,10 @@ def _mention_checkout(repository: LocalRepository) -> None:
         click.echo("warning: HEAD is detached: jobs see the branch name `detached`.", err=True)
 
 
-def _show(pipeline: Pipeline, wanted: tuple[LocalJob, ...]) -> int:
+def _show(pipeline: Pipeline, wanted: tuple[LocalJob, ...], *, colour: bool) -> int:
     from runner.cli.local_table import show_jobs
 
-    show_jobs(wanted)
+    show_jobs(wanted, colour=colour)
     if pipeline.left_out:
         click.echo(f"Left out: {', '.join(pipeline.left_out)}", err=True)
     return 0

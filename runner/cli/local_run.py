@@ -61,14 +61,8 @@ class Options:
     image: str
     helper_image: str | None
     host: str | None
+    verbose: bool
     colour: bool
-
-    @classmethod
-    def of(cls, *, named: bool, no_color: bool, **options: Any) -> Options:
-        """Read the command line's words; colour is for terminals that want it."""
-        wanted = not no_color and not os.environ.get("NO_COLOR")
-        colour = wanted and (sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR")))
-        return cls(named=named, colour=colour, **options)
 
 
 class LocalRun:
@@ -93,12 +87,16 @@ class LocalRun:
         self._extra = extra
         self._options = options
         self._order = Order(pipeline, wanted, named=options.named)
-        self._live = LiveLog([job.name for job in wanted], colour=options.colour, stream=sys.stdout)
+        # A pod may take long to start, for reasons that its log tells.
+        whole = options.verbose or options.kubeconfig is not None
+        self._live = LiveLog([job.name for job in wanted], colour=options.colour, whole=whole, stream=sys.stdout)
         self._slots = anyio.CapacityLimiter(options.concurrent)
         self._names: dict[int, str] = {}
         """Job id -> the job's name."""
         self._rows: dict[str, Row] = {}
         self._signal: signal.Signals | None = None
+        self._began = False
+        """Whether jobs have been started."""
         self._stopping = anyio.Event()
 
     def run(self) -> int:
@@ -119,17 +117,21 @@ class LocalRun:
 
     async def _run(self) -> None:
         setup_logging(level="error", form="runner")
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._listen, group.cancel_scope)
-            async with self._serve() as (gitlab, manager):
-                await self._run_jobs(gitlab, manager)
-            group.cancel_scope.cancel()
+        with anyio.open_signal_receiver(*_SIGNALS) as received:
+            async with anyio.create_task_group() as group:
+                scope = anyio.CancelScope()
+                group.start_soon(self._listen, received, scope)
+                with scope:
+                    async with self._serve() as (gitlab, manager):
+                        await self._run_jobs(gitlab, manager)
+                group.cancel_scope.cancel()
 
     async def _run_jobs(self, gitlab: GitLabServer, manager: RunnerManager) -> None:
         async with anyio.create_task_group() as group:
             await group.start(manager.serve)
             try:
                 async with anyio.create_task_group() as jobs:
+                    self._began = True
                     jobs.start_soon(self._stop, manager, jobs.cancel_scope)
                     async with anyio.create_task_group() as running:
                         self._start_ready(gitlab, running)
@@ -142,16 +144,16 @@ class LocalRun:
 
     # Signals -----------------------------------------------------------------------------------------------------
 
-    async def _listen(self, whole: anyio.CancelScope) -> None:
-        """The first signal ends the jobs as the manager does, the second everything at once."""
-        with anyio.open_signal_receiver(*_SIGNALS) as received:
-            async for number in received:
-                if self._signal:
-                    whole.cancel()
-                    return
-                self._signal = number
-                click.echo("\nInterrupted: ending the jobs. Once more leaves at once.", err=True)
+    async def _listen(self, received: AsyncIterator[signal.Signals], everything: anyio.CancelScope) -> None:
+        """The first signal ends the jobs as the manager does, the second cancels everything; no other disturbs that."""
+        async for number in received:
+            if self._signal or not self._began:
+                self._order.stop()
+                everything.cancel()
+            else:
+                self._tell("\nInterrupted: ending the jobs. Once more leaves at once.")
                 self._stopping.set()
+            self._signal = self._signal or number
 
     async def _stop(self, manager: RunnerManager, jobs: anyio.CancelScope) -> None:
         """When told to, end what runs and wait for it; what has not begun never does."""
@@ -167,31 +169,38 @@ class LocalRun:
     @asynccontextmanager
     async def _serve(self) -> AsyncIterator[tuple[GitLabServer, RunnerManager]]:
         """Start the embedded GitLab, a Kubernetes if none is named, and make the manager between them."""
-        options = self._options
-        async with AsyncExitStack() as stack:
-            folder = Path(tempfile.mkdtemp(prefix="runner-local-"))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            host = "127.0.0.1"
-            if options.kubeconfig:
-                from runner.cli.local_cluster import own_address
+        stack = AsyncExitStack()
+        try:
+            yield await self._open(stack)
+        finally:
+            with anyio.move_on_after(_STOP_TIMEOUT, shield=True):
+                await stack.aclose()
 
-                host = await own_address(options.kubeconfig, host=options.host)
-            gitlab = await _start(stack, GitLabServer(host=host, on_trace=self._on_trace), host)
-            mirror = await gitlab.mirror_repository(
-                self._checkout.path, self._repository.root, branch=self._checkout.ref, sha=self._checkout.sha
-            )
-            self._checkout = replace(self._checkout, repo_url=mirror.url)
-            self._occasion = replace(self._occasion, server_url=gitlab.url)
-            runner: dict[str, Any] = {"url": gitlab.url, "token": gitlab.token}
-            if options.kubeconfig:
-                kubeconfig, kubernetes = options.kubeconfig, {"namespace": options.namespace}
-            else:
-                cluster = await stack.enter_async_context(KubernetesServer(kubelet=ProcessKubelet()))
-                kubeconfig, kubernetes = str(cluster.kubeconfig(folder / "kubeconfig")), embedded_folders(folder)
-                runner |= {"builds_dir": f"{folder}/builds", "cache_dir": f"{folder}/cache"}
-            helper = {HELPER_IMAGE_VARIABLE: options.helper_image} if options.helper_image else dict(os.environ)
-            config = self._config(runner, kubernetes | {"image": options.image})
-            yield gitlab, assemble(config, system_id=_SYSTEM_ID, kubeconfig=kubeconfig, environ=helper)
+    async def _open(self, stack: AsyncExitStack) -> tuple[GitLabServer, RunnerManager]:
+        options = self._options
+        folder = Path(tempfile.mkdtemp(prefix="runner-local-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        host = "127.0.0.1"
+        if options.kubeconfig:
+            from runner.cli.local_cluster import own_address
+
+            host = await own_address(options.kubeconfig, host=options.host)
+        gitlab = await _start(stack, GitLabServer(host=host, on_trace=self._on_trace), host)
+        mirror = await gitlab.mirror_repository(
+            self._checkout.path, self._repository.root, branch=self._checkout.ref, sha=self._checkout.sha
+        )
+        self._checkout = replace(self._checkout, repo_url=mirror.url)
+        self._occasion = replace(self._occasion, server_url=gitlab.url)
+        runner: dict[str, Any] = {"url": gitlab.url, "token": gitlab.token}
+        if options.kubeconfig:
+            kubeconfig, kubernetes = options.kubeconfig, {"namespace": options.namespace}
+        else:
+            cluster = await stack.enter_async_context(KubernetesServer(kubelet=ProcessKubelet()))
+            kubeconfig, kubernetes = str(cluster.kubeconfig(folder / "kubeconfig")), embedded_folders(folder)
+            runner |= {"builds_dir": f"{folder}/builds", "cache_dir": f"{folder}/cache"}
+        helper = {HELPER_IMAGE_VARIABLE: options.helper_image} if options.helper_image else dict(os.environ)
+        config = self._config(runner, kubernetes | {"image": options.image})
+        return gitlab, assemble(config, system_id=_SYSTEM_ID, kubeconfig=kubeconfig, environ=helper)
 
     def _config(self, runner: dict[str, Any], kubernetes: dict[str, Any]) -> Config:
         concurrent = self._options.concurrent
@@ -227,7 +236,7 @@ class LocalRun:
         tries = self._rows.get(job.name, Row()).tries + 1
         self._rows[job.name] = Row(seconds=_seconds(record), tries=tries, reason=_reason(record))
         if again:
-            self._live.say(job.name, f"Failed and is tried again, {job.retry.most - tries + 1} more times at most.")
+            self._live.say(job.name, f"Failed, and tried again: {tries + 1} of {job.retry.most + 1}.")
         self._start_ready(gitlab, group)
 
     def _payload(self, job: LocalJob) -> dict[str, Any]:
@@ -246,6 +255,10 @@ class LocalRun:
         self._live.feed(self._names[record.id], data)
         if self._live.broken:
             self._stopping.set()
+
+    def _tell(self, text: str) -> None:
+        with suppress(OSError):
+            click.echo(text, err=True)
 
     def _summary(self, seconds: float) -> None:
         order = self._order

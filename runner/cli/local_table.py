@@ -21,7 +21,6 @@ _STATE_STYLES = {
     JobState.MANUAL: "bright_black",
 }
 _STATE_WORDS = {JobState.WARNING: "failed (allowed)"}
-_SHELL_WORDS = frozenset(" \t&|;<>()$`\\\"'*?[]#~")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +33,14 @@ class Row:
     reason: str = ""
 
 
-def show_jobs(jobs: Iterable[LocalJob]) -> None:
+def show_jobs(jobs: Iterable[LocalJob], *, colour: bool) -> None:
     """Print the jobs of a pipeline."""
     table = _table("Job", "Stage", "When", "Needs")
     for job in jobs:
         needs = "" if job.needs is None else ", ".join(job.needs) or "nothing"
         when = f"{job.when}, may fail" if job.allow_failure else job.when
         table.add_row(Text(job.name), Text(job.stage), when, Text(needs))
-    _console(colour=None).print(table)
+    _print(table, colour=colour)
 
 
 def show_results(
@@ -58,9 +57,8 @@ def show_results(
             duration(row.seconds) if row.tries else "",
             Text(_reason(state, row)),
         )
-    console = _console(colour=colour)
-    console.print()
-    console.print(table)
+    print()
+    _print(table, colour=colour)
 
 
 def _reason(state: JobState, row: Row) -> str:
@@ -83,10 +81,15 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
 
 
-def _console(*, colour: bool | None) -> Console:
-    # Piped output is not cut to a width that nobody has.
-    console = Console(highlight=False, no_color=None if colour is None else not colour)
-    return console if console.is_terminal else Console(highlight=False, no_color=True, width=_WIDEST)
+def _print(table: Table, *, colour: bool) -> None:
+    """Print a table without the blanks that fill its last column; what is piped is not cut to a terminal's width."""
+    console = Console(highlight=False, force_terminal=colour, no_color=not colour)
+    if not console.file.isatty():
+        console.width = _WIDEST
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.file.write(f"{line.rstrip()}\n")
 
 
 _WIDEST = 500

@@ -152,7 +152,7 @@ class Order:
         together = _together(before, needed=needed)
         enough = _STARTS_WHEN_NEEDED if needed else _STARTS
         if together not in enough[entry.when]:
-            entry.note = _blockers(before) if together is _Before.BLOCKED else ""
+            entry.note = _why_skipped(together, before)
             return JobState.SKIPPED
         if entry.when == "manual":
             return JobState.MANUAL
@@ -184,9 +184,21 @@ def _together(before: list[_Entry], *, needed: bool) -> _Before:
     return _Before.SUCCESS if not states or states & _GOOD else _Before.SKIPPED
 
 
-def _blockers(before: list[_Entry]) -> str:
-    names = [entry.job.name for entry in before if entry.state is JobState.MANUAL and not entry.job.allow_failure]
-    return f"waits for the manual job {', '.join(names)}"
+def _why_skipped(together: _Before, before: list[_Entry]) -> str:
+    """Say in few words which jobs keep one from running."""
+
+    def names(*states: JobState) -> str:
+        return ", ".join(entry.job.name for entry in before if entry.state in states)
+
+    match together:
+        case _Before.BLOCKED:
+            return f"waits for {names(JobState.MANUAL)}"
+        case _Before.FAILED:
+            return f"{names(JobState.FAILED)} failed"
+        case _Before.SKIPPED:
+            return f"{names(JobState.SKIPPED, JobState.MANUAL)} did not run"
+        case _Before.SUCCESS:
+            return "nothing failed"
 
 
 def _retried(job: LocalJob, reason: str, exit_code: int) -> bool:
