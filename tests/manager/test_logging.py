@@ -23,7 +23,7 @@ def _restored() -> Iterator[None]:
     [
         (
             {"level": "info", "event": "job received", "job": 7, "a": "b", "time": "t"},
-            "job received" + " " * 38 + "\x1b[0;m  \x1b[0;ma\x1b[0;m=b \x1b[0;mjob\x1b[0;m=7",
+            "job received" + " " * 38 + "\x1b[0;m  a\x1b[0;m=b job\x1b[0;m=7",
         ),
         ({"level": "error", "event": "bad"}, "\x1b[31;1mERROR: bad" + " " * 40 + "\x1b[0;m "),
         (
@@ -63,10 +63,10 @@ def test_setup_logging_when_an_error_is_told() -> None:
     """A traceback shows code, never the values of local variables."""
     stream = io.StringIO()
     setup_logging(level="debug", form="runner", stream=stream)
+    token = "glrt-" + "secret"
     try:
-        token = "glrt-secret"
-        raise RuntimeError(len(token))
-    except RuntimeError:
+        int(token.upper())
+    except ValueError:
         structlog.get_logger().exception("broke")
-    assert "RuntimeError: 11" in stream.getvalue()
-    assert stream.getvalue().count("glrt-secret") == 1  # the source line, not the value
+    assert "int(token.upper())" in stream.getvalue()
+    assert "glrt-secret" not in stream.getvalue()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import aclosing
 from signal import Signals
 
+import anyio
+import anyio.lowlevel
 import pytest
 
-from runner.manager.signals import Wish, next_wish
+from runner.manager.signals import Wish, next_wish, wishes
 
 QUIT, TERM, INT, HUP = signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
@@ -31,3 +35,25 @@ QUIT, TERM, INT, HUP = signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIG
 def test_next_wish(number: Signals, state: Wish | None, on_sigterm: str, expected: Wish | None) -> None:
     """The table of the command's documentation."""
     assert next_wish(number, state, on_sigterm=on_sigterm) is expected
+
+
+async def test_wishes_when_signals_come() -> None:
+    """Real signals to this process: reload changes no state, a second TERM insists, a third leaves."""
+    send, receive = anyio.create_memory_object_stream[Wish](4)
+
+    async def follow() -> None:
+        async with aclosing(wishes(on_sigterm="drain")) as stream:
+            async for wish in stream:
+                await send.send(wish)
+
+    with send, receive:
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow)
+            while signal.getsignal(QUIT) is signal.SIG_DFL:
+                await anyio.lowlevel.checkpoint()
+            seen = []
+            for number in (HUP, TERM, TERM, TERM):
+                os.kill(os.getpid(), number)
+                seen.append(await receive.receive())
+            group.cancel_scope.cancel()
+    assert seen == [Wish.RELOAD, Wish.DRAIN, Wish.ABORT, Wish.EXIT]

@@ -19,9 +19,9 @@ def machine(tmp_path: Path) -> tuple[Path, ...]:
 
 
 def test_system_id_when_the_machine_has_an_id(tmp_path: Path, machine: tuple[Path, ...]) -> None:
-    """HMAC-SHA256 of `gitlab-runner` with the machine's id as the key, twelve characters of it; kept in a file."""
-    assert system_id(tmp_path, machine_ids=machine) == "s_df3ce2d0d3a5"
-    assert (tmp_path / ".runner_system_id").read_text() == "s_df3ce2d0d3a5"
+    """Twelve characters of the HMAC-SHA256 of `gitlab-runner`, keyed with the machine's id; kept in a file."""
+    assert system_id(tmp_path, machine_ids=machine) == "s_ee3af03959fe"
+    assert (tmp_path / ".runner_system_id").read_text() == "s_ee3af03959fe"
 
 
 def test_system_id_when_the_machine_has_none(tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ def test_system_id_when_the_file_is_good(tmp_path: Path, machine: tuple[Path, ..
 def test_system_id_when_the_file_is_broken(tmp_path: Path, machine: tuple[Path, ...], broken: str) -> None:
     """A file of another form is written anew."""
     (tmp_path / ".runner_system_id").write_text(broken)
-    assert system_id(tmp_path, machine_ids=machine) == "s_df3ce2d0d3a5"
+    assert system_id(tmp_path, machine_ids=machine) == "s_ee3af03959fe"
 
 
 def test_system_id_when_the_folder_cannot_be_written(machine: tuple[Path, ...], tmp_path: Path) -> None:
     """A place that takes no file costs only a warning."""
-    assert system_id(tmp_path / "not there", machine_ids=machine) == "s_df3ce2d0d3a5"
+    assert system_id(tmp_path / "not there", machine_ids=machine) == "s_ee3af03959fe"
