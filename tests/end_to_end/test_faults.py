@@ -144,6 +144,16 @@ async def test_gitlab_hands_out_garbage(cluster: Cluster) -> None:
         await check_end(h, job, "success")
 
 
+@pytest.mark.only_on("embedded")
+async def test_gitlab_sends_a_job_that_cannot_be_read(cluster: Cluster) -> None:
+    """A payload that makes no sense but names its job: GitLab hears at once that it has failed."""
+    async with cluster.harness(kubelet=ScriptedKubelet()) as h:
+        job = await h.run(steps="none")
+        assert (job.state, job.failure_reason) == ("failed", "runner_system_failure")
+        await h.run(script=["true"])
+        await h.wait_until_empty()
+
+
 # The API server
 
 
