@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from runner.helper.commands import CommandReader, is_attempt
 from runner.helper.delivery import Delivery, DeliveryError
 from runner.helper.journal_file import JournalFile
-from runner.helper.kernel import drain, watch_growth
+from runner.helper.kernel import IN_FILES, IN_MODIFY, drain, watch
 from runner.helper.log_file import LogFile
 from runner.helper.pump import Pump
 from runner.helper.stages import Stages, read_record
@@ -49,7 +49,9 @@ class Agent:
         self._delivery = Delivery(scripts)
         self._commands = CommandReader()
         self._stdin_open = True
-        self._watch = watch_growth(logs, log_path)
+        # The journal lies in the directory too: it is watched for files, not for growth, or each line would wake us.
+        self._news = watch(logs, IN_FILES)
+        self._growth = watch(log_path, IN_MODIFY)
         self._look_at = 0.0
         self._looked_at = -LOOK_INTERVAL
         self._signals = self._take_signals()
@@ -64,9 +66,7 @@ class Agent:
             if self._signals in ready:
                 self._hear_signals()
             now = time.monotonic()
-            if self._watch in ready:
-                self._look_at = min(self._look_at, max(now, self._looked_at + LOOK_INTERVAL))
-            if now >= self._look_at:
+            if self._news in ready or self._growth in ready or now >= self._due_at:
                 self._look(now)
             self._pump.send_control()
             self._pump.send_output()
@@ -88,15 +88,22 @@ class Agent:
         if self._pump.has_control:
             poll.register(_STDERR, select.POLLOUT)
         now = time.monotonic()
-        # A change is not listened for while it may not be looked at: a busy log would wake the loop for nothing.
-        if self._watch is not None and now >= self._looked_at + LOOK_INTERVAL:
-            poll.register(self._watch, select.POLLIN)
-            wait_until = self._look_at
-        else:
-            wait_until = min(self._look_at, self._looked_at + (LOOK_INTERVAL if self._watch else POLL_INTERVAL))
-        deadline = self._stages.next_deadline
-        wait_until = wait_until if deadline is None else min(wait_until, deadline)
+        wait_until = self._due_at
+        if self._news is not None:
+            poll.register(self._news, select.POLLIN)
+        if self._growth is not None:
+            # Growth is not listened for while it may not be looked at: a busy log would wake the loop for nothing.
+            if now >= self._looked_at + LOOK_INTERVAL:
+                poll.register(self._growth, select.POLLIN)
+            else:
+                wait_until = min(wait_until, self._looked_at + LOOK_INTERVAL)
         return {fd for fd, _ in poll.poll(max(0.0, wait_until - now) * 1000)}
+
+    @property
+    def _due_at(self) -> float:
+        """When to look without being told to."""
+        deadline = self._stages.next_deadline
+        return self._look_at if deadline is None else min(self._look_at, deadline)
 
     def _take_signals(self) -> int:
         """Let TERM end this process at once, and the death of children wake the loop."""
@@ -132,9 +139,11 @@ class Agent:
         """Write down what has happened since the last look, in an order that is true: first what the files say, then
         how far the log has come, so that an end's offset has all of the stage's output before it."""
         self._looked_at = now
-        self._look_at = now + (POLL_INTERVAL if self._watch is None else HEARTBEAT_INTERVAL)
-        if self._watch is not None:
-            drain(self._watch)
+        watching = self._news is not None and self._growth is not None
+        self._look_at = now + (HEARTBEAT_INTERVAL if watching else POLL_INTERVAL)
+        for fd in (self._news, self._growth):
+            if fd is not None:
+                drain(fd)
         try:
             self._stages.tend(now)
             if not self._journal.flush():

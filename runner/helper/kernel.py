@@ -7,7 +7,10 @@ caller polls or keeps the bytes.
 import ctypes
 import os
 
-_IN_MODIFY, _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x8, 0x80, 0x100
+IN_MODIFY = 0x2
+IN_FILES = 0x8 | 0x80 | 0x100
+"""Files written whole, renamed in, created."""
+
 _PUNCH_HOLE_KEEP_SIZE = 0x1 | 0x2
 _EVENT_BYTES = 1 << 16
 
@@ -22,23 +25,17 @@ def _library() -> ctypes.CDLL | None:
 _LIBC = _library()
 
 
-def watch_growth(directory: str, file: str) -> int | None:
-    """Open an inotify descriptor, readable when files appear or are written whole in `directory` or `file` grows.
-
-    The directory is not watched for growth: the agent's own journal lies there and would wake it for each line.
-    """
-    try:
-        assert _LIBC is not None
-        fd = int(_LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-        if fd < 0:
-            return None
-        masks = {directory: _IN_CREATE | _IN_MOVED_TO | _IN_CLOSE_WRITE, file: _IN_MODIFY}
-        if all(_LIBC.inotify_add_watch(fd, os.fsencode(path), mask) >= 0 for path, mask in masks.items()):
-            return fd
+def watch(path: str, mask: int) -> int | None:
+    """Open an inotify descriptor that is readable when this happens to `path`; None where the kernel has none."""
+    if _LIBC is None or not hasattr(_LIBC, "inotify_init1"):
+        return None
+    fd = int(_LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+    if fd < 0:
+        return None
+    if _LIBC.inotify_add_watch(fd, os.fsencode(path), mask) < 0:
         os.close(fd)
-    except (AssertionError, AttributeError):
-        pass
-    return None
+        return None
+    return fd
 
 
 def drain(fd: int) -> None:

@@ -195,7 +195,7 @@ poke() {
 doze() {
   [ "$_poked" ] || {
     sleep "$_tick" &
-    wait $!
+    [ "$_poked" ] || wait $!
   }
   _poked=
 }
@@ -334,7 +334,8 @@ send() {
 # TERM, to leave a blocked pipe, and by the token's file, for bash loses a signal that meets it while it starts.
 pump() {
   exec 6>&2 2>/dev/null 4<"$_logs/output.log" 5<"$_logs/journal" 7<"$_logs/.answers"
-  : & # `$!` is still the reader's
+  # Without a child of its own, `$!` would name one of the reader's.
+  : &
   wait $!
   trap 'kill $!; wait $!; exit' TERM
   trap _poked=1 CONT

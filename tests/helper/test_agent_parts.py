@@ -309,7 +309,7 @@ def test_a_kernel_without_watches_is_polled(make_agent: Callable[..., AgentProce
     """Where inotify is missing the same things happen, a little later."""
     agent = make_agent("python")
     plain = agent.command()
-    program = "import sys, runner.helper.agent as a; a.watch_growth = lambda *_: None; sys.exit(a.main(sys.argv[1:]))"
+    program = "import sys, runner.helper.agent as a; a.watch = lambda *_: None; sys.exit(a.main(sys.argv[1:]))"
     agent.command = lambda: [sys.executable, "-c", program, *plain[4:]]  # type: ignore[method-assign]
     agent.start().resume()
     (agent.logs / "step_script-1.started").write_text("build\n")
