@@ -114,6 +114,15 @@ def test_commands_exist_with_their_flags(document: str, words: list[str]) -> Non
     assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known
 
 
+def test_options_that_are_named_exist() -> None:
+    """An option in docs/running.md, standing alone, is one of `runner run`."""
+    text = (ROOT / "docs/running.md").read_text(encoding="utf-8")
+    command = root.get_command(click.Context(root), "run")
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert set(re.findall(r"`(--[\w-]+)", text)) <= known
+
+
 # Links
 
 
