@@ -12,6 +12,7 @@ SEGMENT_BYTES = 65536
 """How far apart two entries may lie: the manager holds a segment in memory until it is whole."""
 
 _READ_BYTES = 1 << 16
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _OFFSET_FIELDS = {b"log": 1, b"start": 2, b"ran": 2, b"lost": 2, b"note": 3, b"exit": 4}
 
 
@@ -29,7 +30,7 @@ class JournalFile:
     """The file `journal`, and what it says so far. Entries are collected and written by `flush`."""
 
     def __init__(self, path: str, *, clock: Callable[[], float]) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._fd = os.open(path, _OPEN_FLAGS, 0o666)
         self._clock = clock
         self._pending = bytearray()
         self.offset = 0

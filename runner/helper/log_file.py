@@ -12,6 +12,7 @@ from runner.helper.kernel import punch_hole
 READ_BYTES = 1 << 16
 _PUNCH_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 16
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LogFile:
@@ -52,4 +53,4 @@ class LogFile:
             self._forgotten = None  # this file system cannot, so do not ask at every acknowledgement
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        return os.open(self._path, _OPEN_FLAGS, 0o666)

@@ -30,14 +30,20 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTER
 def read_record(path: str) -> tuple[int, int] | None:
     """Read an exit record: code and processes killed for memory. None when it is not there or not whole."""
     try:
-        with open(path, "rb") as file:
-            fields = file.read(256).split(b" ")
-        code, oom_kills, end = fields
-        # The job can write here too: what is longer than a number of ours is none.
-        whole = end == b".\n" and all(field.isdigit() and len(field) <= 9 for field in (code, oom_kills))
-        return (int(code), int(oom_kills)) if whole else None
+        code, kills, end = _read(path).split(b" ")
     except (OSError, ValueError):
         return None
+    whole = end == b".\n" and all(field.isdigit() and len(field) <= 9 for field in (code, kills))
+    return (int(code), int(kills)) if whole else None
+
+
+def _read(path: str) -> bytes:
+    """Read the beginning of a file that the job may have made: a pipe in its place must not hold the agent up."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 256)
+    finally:
+        os.close(fd)
 
 
 def oom_kills() -> int:
@@ -194,8 +200,7 @@ class Stages:
 
     def _is_ours(self, name: str) -> bool:
         try:
-            with open(f"{self._logs}/{name}", "rb") as file:
-                return file.readline(64).strip() == _OWNER.encode()
+            return _read(f"{self._logs}/{name}").splitlines()[:1] == [_OWNER.encode()]
         except OSError:
             return False
 

@@ -188,7 +188,7 @@ moment() {
 
 # CONT is the one signal that does no harm when it meets another process by mistake.
 poke() {
-  [ -z "$1" ] || kill -CONT "$1"
+  case $1 in '' | 0* | 1 | *[!0-9]*) ;; *) kill -CONT "$1" ;; esac
 } 2>/dev/null
 
 # Sleep a tick, or until poked.

@@ -198,6 +198,12 @@ def test_a_record_counts_only_whole(tmp_path: Path, text: str, expected: tuple[i
     assert read_record(str(tmp_path / "none")) is None
 
 
+def test_a_pipe_in_the_place_of_a_record_holds_nobody_up(tmp_path: Path) -> None:
+    """A job may put there what it likes; it is no record."""
+    os.mkfifo(tmp_path / "a-1.exit")
+    assert read_record(str(tmp_path / "a-1.exit")) is None
+
+
 # Pump ----------------------------------------------------------------------------------------------------------------
 
 

@@ -169,8 +169,8 @@ def test_a_build_stage_inherits_nothing_of_the_agent(build: AgentProcess) -> Non
     build.environment = {"PATH": "/usr/bin:/bin", "SHELLOPTS": "nounset", "IFS": "/", "n": "kept", "line": "kept"}
     build.start()
     script = """
-        for fd in /proc/$$/fd/*; do [ -e $fd ] && echo $fd; done | tr '\\n' ' '
-        echo
+        for fd in /proc/$$/fd/*; do [ -e $fd ] && set -- "$@" $fd; done
+        echo "$@"
         grep SigIgn /proc/$$/status
         echo $n $line ${_logs-} ${_mode-} ${_shell-} ${_rest-}
     """
