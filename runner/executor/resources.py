@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
 import structlog
 
 from runner.executor.patience import patiently
-from runner.kube.errors import ConflictError, KubeError
+from runner.kube.errors import ConflictError, KubeError, UnavailableError
 
 if TYPE_CHECKING:
     from runner.kube.client import KubeClient
     from runner.kube.resources import Manifest
 
 log = structlog.get_logger()
+
+LATE_PAUSES = (0.5, 2.0)
+"""Seconds until an object is looked for again whose create was given up before its answer: it may still take effect."""
 
 
 class Resources:
@@ -38,7 +42,13 @@ class Resources:
         async def attempt() -> Manifest:
             return await self._client.create(resource, self._namespace, manifest, nonce_key=self._nonce_key)
 
-        made = await patiently(attempt, timeout=timeout)
+        try:
+            made = await patiently(attempt, timeout=timeout)
+        except UnavailableError:
+            raise  # it may be there all the same
+        except KubeError:
+            self.forget(resource, name)  # ours was not made; what has its name is another's
+            raise
         self._made[resource, name] = made["metadata"].get("uid", "")
         return made
 
@@ -66,7 +76,11 @@ class Resources:
             return await self._client.delete(resource, self._namespace, name, grace_seconds=grace_seconds, uid=uid)
 
         try:
-            await patiently(attempt, timeout=self._timeout)
+            found = await patiently(attempt, timeout=self._timeout)
+            for pause in () if found or uid else LATE_PAUSES:
+                await anyio.sleep(pause)
+                if await patiently(attempt, timeout=self._timeout):
+                    break
         except ConflictError:
             pass  # another object has the name by now: ours is gone
         except KubeError as error:
