@@ -101,22 +101,18 @@ class PodSession:
         self._outbox.post(key, lines)
         self._send(lines)
 
-    async def send_file(self, name: str, text: str) -> bool:
-        """Put a script into the scripts volume;
+    async def begin(self, attempt: str, text: str) -> bool:
+        """Put the attempt's script into the scripts volume, and its start into the journal, so that its title stands
+        before its output.
 
-        True once the agent has checked it, false when the conversation ended first.
+        True once the agent has checked the one and written the other, false when the conversation ended first.
         """
-        self._sealed.pop(name, None)
-        key = ("file", name)
-        lines = tuple(put_commands(name, text.encode()))
-        self._outbox.post(key, lines)
+        self._sealed.pop(attempt, None)
+        lines = tuple(put_commands(attempt, text.encode()))
+        self._outbox.post(("file", attempt), lines)
         self._send(lines)
-        return await self.wait_for(lambda: name in self._sealed)
-
-    async def begin(self, attempt: str) -> bool:
-        """Write the attempt's start into the journal, so that its title stands before its output; false as above."""
         self._post(("begin", attempt), f"begin {attempt}")
-        return await self.wait_for(lambda: attempt in self._started)
+        return await self.wait_for(lambda: attempt in self._sealed and attempt in self._started)
 
     def run_here(self, attempt: str) -> None:
         """Start the attempt in the helper container."""
@@ -215,7 +211,10 @@ class PodSession:
         try:
             while True:
                 while self._unsent:
-                    await stream.send(self._unsent.popleft())
+                    # One message for all of it: a system call for each line is what a job's start would mostly cost.
+                    lines = b"".join(self._unsent)
+                    self._unsent.clear()
+                    await stream.send(lines)
                 with anyio.move_on_after(PING_INTERVAL) as quiet:
                     await self._wake_writer.wait()
                 if quiet.cancelled_caught:

@@ -96,8 +96,7 @@ class AttachStages:
 
     async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
         """Put the script in its place, start it once, and wait for its record and the whole of its output."""
-        started = await self._session.send_file(attempt, script.text) and await self._session.begin(attempt)
-        if started:
+        if await self._session.begin(attempt, script.text):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._start, attempt, container(script.stage))
                 group.start_soon(self._stop_when_told, stop, attempt, container(script.stage))

@@ -173,9 +173,21 @@ def open_client(url: str, tls: TlsSetup, timeouts: Timeouts) -> httpx.AsyncClien
         transport=AiohttpTransport(verify=tls.context, client=session, proxy=httpx.Proxy(proxy) if proxy else None),
         timeout=httpx.Timeout(timeouts.answer_timeout, connect=timeouts.connect_timeout, pool=timeouts.answer_timeout),
         follow_redirects=False,
-        # A balancer's cookie would tie all runners of the process to one server.
-        cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+        cookies=_NoCookies(),
     )
+
+
+class _NoCookies(http.cookiejar.CookieJar):
+    """Keeps none: a balancer's cookie would tie all runners of the process to one server.
+
+    Nor looks for any, which would take a good part of a small request's time.
+    """
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Leave the answer's cookies where they are."""
+
+    def add_cookie_header(self, request: object) -> None:
+        """Add none."""
 
 
 def proxy_for(url: str) -> str | None:

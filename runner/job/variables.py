@@ -163,8 +163,10 @@ class Variables:
     def expanded(self) -> "Variables":
         """Expand every value that is not raw, each once and against this unexpanded list.
 
-        The result is final: its variables are raw, so that expanding it again changes nothing.
+        The result is final: its variables are raw, so that expanding it again changes nothing and costs nothing.
         """
+        if all(variable.raw for variable in self._items):
+            return self
         return Variables(
             variable if variable.raw else replace(variable, value=self.expand(variable.value), raw=True)
             for variable in self._items
@@ -178,6 +180,8 @@ class Variables:
         """Set `CI_JOB_STATUS` in its first entry: the runner's own, whatever a job added behind it."""
         items = list(self._items)
         for index, variable in enumerate(items):
+            if variable.key == JOB_STATUS_KEY and variable.value == status:
+                return self
             if variable.key == JOB_STATUS_KEY:
                 items[index] = replace(variable, value=status)
                 return Variables(items)

@@ -12,6 +12,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 MASK = b"[MASKED]"
 """What stands in the log where a secret was."""
@@ -333,12 +334,17 @@ def _held_parameter(text: bytes) -> int:
     return len(tail) - at
 
 
-def _tokens(prefixes: Sequence[bytes]) -> _Named:
+def _tokens(prefixes: tuple[bytes, ...]) -> _Named:
+    name, sieve, hold = _prefix_tables(prefixes)
+    return _Named(name, _TOKEN, absent=lambda text: not sieve.suspects(text), held=hold.length)
+
+
+@lru_cache(maxsize=16)
+def _prefix_tables(prefixes: tuple[bytes, ...]) -> "tuple[re.Pattern[bytes], _Sieve, _Hold]":
+    """What is looked for; nearly all jobs share it, and it never changes."""
     # Of two prefixes, one inside the other, the inner one ends no later: the outer one can add nothing.
     least = [prefix for prefix in prefixes if not any(other in prefix for other in prefixes if other != prefix)]
-    name = re.compile(b"|".join(map(re.escape, least)) or _NEVER)
-    sieve, hold = _Sieve(least), _Hold(least)
-    return _Named(name, _TOKEN, absent=lambda text: not sieve.suspects(text), held=hold.length)
+    return re.compile(b"|".join(map(re.escape, least)) or _NEVER), _Sieve(least), _Hold(least)
 
 
 def _cheapest(needles: set[bytes]) -> int:
