@@ -1,9 +1,8 @@
-"""The manager in the cluster, deployed as docs/running.md says."""
+"""The manager in the cluster, deployed as docs/running.md says and by the Helm chart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,45 +17,80 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.only_on("real")]
 
 NO_SOURCES = {"GIT_STRATEGY": "none"}
-URL = "https://gitlab.example.com"
+IMAGE = "registry.example.com/runner:0.1.0"
+CONFIG = """\
+concurrent = 10
+
+[[runners]]
+  name = "kubernetes"
+  url = "{url}"
+  token = "$RUNNER_TOKEN"
+  executor = "kubernetes"
+  [runners.kubernetes]
+    namespace = "{namespace}"
+    pull_policy = "if-not-present"
+"""
+
+
+def documented(cluster: Cluster, url: str) -> str:
+    """The objects of docs/running.md with this run's namespace and image, and the policy of images that are there."""
+    text = "---\n".join(block.text for block in blocks(ROOT / "docs/running.md", "yaml"))
+    for given, wanted in (
+        (IMAGE, cluster.helper_image),
+        ("https://gitlab.example.com", url),
+        ("namespace: ci}", f"namespace: {cluster.namespace}}}"),
+        ('namespace = "ci"', f'namespace = "{cluster.namespace}"\n        pull_policy = "if-not-present"'),
+    ):
+        assert given in text
+        text = text.replace(given, wanted)
+    return text
+
+
+def charted(cluster: Cluster, url: str) -> str:
+    """The objects that the chart makes."""
+    helm = pytest.importorskip("helm_python", reason="the chart extra is not installed")
+    repository, _, tag = cluster.helper_image.rpartition(":")
+    values = {
+        "config": CONFIG.format(url=url, namespace=cluster.namespace),
+        "image": {"repository": repository, "tag": tag},
+        "token": {"existingSecret": "runner-token"},
+    }
+    with helm.Chart.load(str(ROOT / "charts/runner")) as chart:
+        files: dict[str, str] = chart.render(values, name="runner", namespace=cluster.namespace)
+    return "\n---\n".join(text for name, text in files.items() if name.endswith(".yaml"))
 
 
 @pytest.fixture
-def objects(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
-    """The documented objects, with this run's namespace and image; removed after the test."""
-    text = "---\n".join(block.text for block in blocks(ROOT / "docs/running.md", "yaml"))
-    text = text.replace("registry.example.com/runner:0.1.0", cluster.helper_image)
-    text = text.replace("namespace: ci}", f"namespace: {cluster.namespace}}}")
-    text = text.replace('namespace = "ci"', f'namespace = "{cluster.namespace}"')
-    # The test's images are on the node already, and may be nowhere else.
-    text = text.replace('image = "alpine:latest"', 'image = "alpine:latest"\n        pull_policy = "if-not-present"')
-    path = tmp_path / "objects.yaml"
-    path.write_text(text)
-    yield path
-    cluster.kubectl("delete", "--ignore-not-found", f"--filename={path}", "--wait=false")
-    cluster.kubectl("delete", "--ignore-not-found", "secret/runner-token")
+def clean(cluster: Cluster) -> Iterator[None]:
+    """Nothing of one deployment is left for the next."""
+    yield
+    for kind in ("deployment", "configmap", "rolebinding", "role", "serviceaccount"):
+        cluster.kubectl("delete", "--ignore-not-found", kind, "runner")
+    cluster.kubectl("delete", "--ignore-not-found", "secret", "runner-token")
 
 
-async def kubectl(cluster: Cluster, *arguments: str, timeout: float = 30) -> str:
-    """Run kubectl beside the servers of this test."""
-    return await anyio.to_thread.run_sync(lambda: cluster.kubectl(*arguments, timeout=timeout))
-
-
-async def test_documented_deployment_runs_a_job_and_drains(cluster: Cluster, objects: Path) -> None:
+@pytest.mark.parametrize("objects", [documented, charted])
+@pytest.mark.usefixtures("clean")
+async def test_deployment_runs_a_job_and_drains(cluster: Cluster, objects: Callable[[Cluster, str], str]) -> None:
     """A job runs; the Deployment's end lets the running one go on to its own end, and the manager leaves after it."""
-    async with GitLabServer(host=cluster.host) as gitlab:
-        text = await anyio.Path(objects).read_text()
-        await anyio.Path(objects).write_text(text.replace(URL, gitlab.url))
-        await kubectl(cluster, "create", "secret", "generic", "runner-token", f"--from-literal=token={gitlab.token}")
-        await kubectl(cluster, "apply", f"--filename={objects}")
+
+    async def kubectl(*arguments: str) -> str:
+        return await anyio.to_thread.run_sync(lambda: cluster.kubectl(*arguments, timeout=70))
+
+    async with GitLabServer(host=cluster.host) as gitlab, anyio.NamedTemporaryFile("w", suffix=".yaml") as file:
+        await file.write(objects(cluster, gitlab.url))
+        await file.flush()
+        await kubectl("create", "secret", "generic", "runner-token", f"--from-literal=token={gitlab.token}")
+        await kubectl("apply", f"--filename={file.name}")
         first = gitlab.queue(script=["echo in the cluster"], image=cluster.busybox_image, variables=NO_SOURCES)
         await first.wait_finished(timeout=90)
         assert first.state == "success", first.text
 
         second = gitlab.queue(script=["echo begun", "sleep 5"], image=cluster.busybox_image, variables=NO_SOURCES)
         await second.wait(lambda job: "begun" in job.text.splitlines(), timeout=60)
-        await kubectl(cluster, "delete", "deployment/runner", "--wait=false")
+        await kubectl("delete", "deployment/runner", "--wait=false")
         await second.wait_finished(timeout=60)
         assert second.state == "success", second.text
-        await kubectl(cluster, "wait", "--for=delete", "pod", "--selector=app=runner", "--timeout=60s", timeout=70)
+        await kubectl("wait", "--for=delete", "pod", "--selector=app=runner", "--timeout=60s")
+        await kubectl("wait", "--for=delete", "pod", "--selector=app.kubernetes.io/instance=runner", "--timeout=60s")
         assert gitlab.violations == []

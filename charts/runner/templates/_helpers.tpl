@@ -1,0 +1,41 @@
+{{- define "runner.name" -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "runner.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "runner.labels" -}}
+{{ include "runner.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "runner.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "runner.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (ternary (include "runner.name" .) "default" .Values.serviceAccount.create) }}
+{{- end -}}
+
+{{- define "runner.jobsNamespace" -}}
+{{ .Values.jobsNamespace | default .Release.Namespace }}
+{{- end -}}
+
+{{/* What the schema cannot say: the configuration is TOML, and its jobs run where the Role is. */}}
+{{- define "runner.check" -}}
+{{- $config := fromToml .Values.config -}}
+{{- if hasKey $config "Error" }}{{ fail (printf "config is no TOML: %s" (get $config "Error")) }}{{ end -}}
+{{- if not (get $config "runners") }}{{ fail "config has no [[runners]]." }}{{ end -}}
+{{- $wanted := include "runner.jobsNamespace" . -}}
+{{- range $runner := get $config "runners" -}}
+{{- $found := dig "kubernetes" "namespace" "default" $runner -}}
+{{- if and $.Values.rbac.create (ne $found $wanted) -}}
+{{- fail (printf "config: the runner %q has its jobs in the namespace %q, but the Role is made in %q: set namespace in [runners.kubernetes], or jobsNamespace." (get $runner "name") $found $wanted) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

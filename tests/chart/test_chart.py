@@ -1,0 +1,140 @@
+"""The Helm chart, rendered: what comes out is valid, restricted, and as docs/running.md describes it.
+
+Needs the `chart` extra: `pip install -e '.[test,chart]'`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.config.load import parse_config
+from tests.documents import ROOT, blocks
+
+helm = pytest.importorskip("helm_python", reason="the chart extra is not installed")
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="the chart extra is not installed")
+
+CONFIG = """\
+concurrent = 10
+
+[[runners]]
+  name = "kubernetes"
+  url = "https://gitlab.example.com"
+  token = "$RUNNER_TOKEN"
+  executor = "kubernetes"
+  [runners.kubernetes]
+    namespace = "ci"
+    poll_timeout = 600
+"""
+TOKEN = "glrt-Ab3dEfGh1JkLmNoPqRsT"
+VALUES = {"config": CONFIG, "token": {"value": TOKEN}}
+FULL = {
+    "config": CONFIG.replace('"ci"', '"jobs"'),
+    "token": {"existingSecret": "gitlab", "key": "runner"},
+    "jobsNamespace": "jobs",
+    "image": {"repository": "registry.example.com/x", "tag": "1.2", "pullSecrets": [{"name": "registry"}]},
+    "rbac": {"legacyExec": True},
+    "serviceAccount": {"name": "other", "annotations": {"a/b": "c"}},
+    "replicas": 2,
+    "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "podLabels": {"team": "ci"},
+    "podAnnotations": {"note": "yes"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "ci", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+}
+
+
+def render(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Render the chart; the objects by kind."""
+    with helm.Chart.load(str(ROOT / "charts/runner")) as chart:
+        files = chart.render(values, name="runner", namespace="ci")
+    texts = [text for name, text in files.items() if name.endswith(".yaml")]
+    return {each["kind"]: each for text in texts for each in yaml.safe_load_all(text) if each}
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.34"])
+@pytest.mark.parametrize("values", [VALUES, FULL], ids=["few", "all"])
+def test_objects_are_valid(values: dict[str, Any], version: str) -> None:
+    """Every object is one that this Kubernetes takes, with no field that it does not know."""
+    objects = render(values)
+    assert {"ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Deployment"} <= set(objects)
+    for each in objects.values():
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_configuration_arrives_word_for_word() -> None:
+    """The ConfigMap has the text that was given, and the manager reads it without a warning."""
+    text = render(VALUES)["ConfigMap"]["data"]["config.toml"]
+    assert text == CONFIG
+    assert parse_config(text, environ={"RUNNER_TOKEN": TOKEN})[1] == ()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_role_is_the_documented_one(legacy: bool) -> None:
+    """The rules are those of docs/running.md; exec only when asked for."""
+    documents = [each for block in blocks(ROOT / "docs/running.md", "yaml") for each in yaml.safe_load_all(block.text)]
+    documented = next(each["rules"] for each in documents if each["kind"] == "Role")
+    wanted = [rule for rule in documented if legacy or rule["resources"] != ["pods/exec"]]
+    assert render({**VALUES, "rbac": {"legacyExec": legacy}})["Role"]["rules"] == wanted
+
+
+def test_binding_joins_the_two_namespaces() -> None:
+    """The Role is where the jobs are, its subject where the manager is."""
+    objects = render(FULL)
+    assert objects["Role"]["metadata"]["namespace"] == objects["RoleBinding"]["metadata"]["namespace"] == "jobs"
+    assert objects["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": "other", "namespace": "ci"}]
+    assert objects["Deployment"]["spec"]["template"]["spec"]["serviceAccountName"] == "other"
+
+
+def test_pod_is_restricted() -> None:
+    """The manager's pod meets Pod Security's restricted profile, and its root file system is read-only."""
+    pod = render(VALUES)["Deployment"]["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    [container] = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def test_token_is_in_a_secret_alone() -> None:
+    """A token that is given stands in the Secret and nowhere else; with one that exists no Secret is made."""
+    objects = render(VALUES)
+    assert list(objects["Secret"]["data"]) == ["token"]
+    assert TOKEN not in str({kind: each for kind, each in objects.items() if kind != "Secret"})
+    full = render(FULL)
+    assert "Secret" not in full
+    env = full["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    reference = {"secretKeyRef": {"name": "gitlab", "key": "runner"}}
+    assert {"name": "RUNNER_TOKEN", "valueFrom": reference} in env
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"token": {"value": TOKEN}}, "config"),
+        ({**VALUES, "token": {}}, "token"),
+        ({**VALUES, "token": {"value": TOKEN, "existingSecret": "too"}}, "token"),
+        ({**VALUES, "replica": 2}, "replica"),
+        ({**VALUES, "replicas": "2"}, "replicas"),
+        ({**VALUES, "config": "no toml ="}, "config is no TOML"),
+        ({**VALUES, "config": "concurrent = 3"}, "no [[runners]]"),
+        ({**VALUES, "jobsNamespace": "elsewhere"}, 'jobs in the namespace "ci", but the Role is made in "elsewhere"'),
+    ],
+    ids=["no config", "no token", "two tokens", "unknown key", "wrong type", "no TOML", "no runner", "other namespace"],
+)
+def test_wrong_values_are_refused(values: dict[str, Any], words: str) -> None:
+    """What cannot work is refused before anything is installed, with the name of the key."""
+    with pytest.raises(helm.HelmError, match=re.escape(words)):
+        render(values)
+
+
+def test_lint_finds_nothing() -> None:
+    """Helm's own checks have nothing to say, but that there is no icon."""
+    found = helm.lint(str(ROOT / "charts/runner"), VALUES)
+    assert [each["error"] for each in found["messages"]] == ["icon is recommended"]
