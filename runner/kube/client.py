@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import orjson
@@ -66,6 +66,12 @@ class KubeClient:
     async def aclose(self) -> None:
         """Close all connections; streams that are open are lost."""
         await self.transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
 
     async def create(
         self, resource: str, namespace: str, manifest: Manifest, *, nonce_key: str = "", dry_run: bool = False

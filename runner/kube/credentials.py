@@ -68,11 +68,15 @@ class KubeconfigRefresh:
 
     async def __call__(self) -> None:
         """Load anew."""
-        # The loader keeps a plugin's answer until this moment; without it the plugin is asked.
-        vars(self._loader).pop("exec_plugin_expiry", None)
+        # The loader keeps a plugin's answer until the moment of its expiry; without that the plugin is asked. And it
+        # keeps the token when the plugin gives a certificate instead.
+        for known in ("exec_plugin_expiry", "token"):
+            vars(self._loader).pop(known, None)
         self._due_at = time.monotonic() + RENEW_PAUSE
         with anyio.fail_after(PLUGIN_TIMEOUT):
             await self._loader.load_and_set(self._configuration)
+        if "token" not in vars(self._loader):
+            self._configuration.api_key.pop("BearerToken", None)
         self._due_at = time.monotonic() + self._period()
 
     def _period(self) -> float:

@@ -187,10 +187,11 @@ class Transport:
                 return await self._attempt(request, lambda headers: self._upgrade(request, headers))
 
     async def aclose(self) -> None:
-        """Close every connection. Streams that are open end with UnavailableError or StreamLostError."""
-        for session in (self._calls, self._streams, self._retired):
-            if session is not None:
-                await session.close()
+        """Close every connection, also when cancelled: streams that are open end with an error of ours."""
+        with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+            for session in (self._calls, self._streams, self._retired):
+                if session is not None:
+                    await session.close()
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

@@ -524,6 +524,39 @@ async def test_leaving_closes_the_connection_also_when_cancelled(faults: Faults,
         await closed.wait()
 
 
+async def test_a_server_that_says_how_it_ended_and_stays_is_left(
+    faults: Faults, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status is proof; that the output is whole is not."""
+    monkeypatch.setattr("runner.kube.attach._FAREWELL_TIMEOUT", 0.05)
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.send_bytes(SUCCESS)
+        await socket.receive()
+
+    faults.add(exec_rule(speaking(talk)))
+    async with open_exec(client, "ci", "x", container="c", command=["x"]) as stream:
+        assert (await stream.wait(), stream.drained) == (ExitStatus(0), False)
+
+
+async def test_a_peer_that_takes_nothing_is_given_up(
+    faults: Faults, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending has a bound."""
+    monkeypatch.setattr("runner.kube.attach.SEND_TIMEOUT", 0.1)
+    release = anyio.Event()
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await release.wait()
+
+    faults.add(attach_rule(speaking(talk)))
+    async with open_attach(client, "ci", "x", container="c", stdin=True) as stream:
+        with pytest.raises(StreamLostError, match="took no bytes") as caught:
+            await send_for_ever(stream)
+        release.set()
+    assert caught.value.reason == "SendTimeout"
+
+
 async def test_a_send_that_is_given_up_does_not_cancel_the_next(faults: Faults, client: KubeClient) -> None:
     """A full connection hands aiohttp's writers a cancellation that is not theirs: it is told as a loss."""
     release = anyio.Event()

@@ -12,8 +12,10 @@ import anyio
 import pytest
 import yaml
 from aiohttp import web
+from kubernetes_asyncio.client import Configuration
 
 from runner.kube.connect import ConnectionSettings, connect, find_connection
+from runner.kube.credentials import ConfigurationCredentials
 from runner.kube.errors import ConnectionSettingsError, UnauthorizedError
 from runner.kube.resources import Manifest
 from runner.kube.transport import Connection
@@ -260,6 +262,30 @@ async def test_a_token_file_is_read_again_when_its_token_is_refused(tmp_path: Pa
     assert await credentials.headers() == {"authorization": "Bearer t1"}
 
 
+async def test_a_token_file_is_read_again_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its token is refused."""
+    monkeypatch.setattr("runner.kube.credentials.REFRESH_INTERVAL", 0.0)
+    (tmp_path / "token").write_text("t0")
+    config = kubeconfig(tmp_path / "config", {"tokenFile": str(tmp_path / "token")})
+    credentials = (await found(ConnectionSettings(kubeconfig=config))).credentials
+    (tmp_path / "token").write_text("t1")
+    assert await credentials.headers() == {"authorization": "Bearer t1"}
+
+
+async def test_a_token_that_cannot_be_read_again_stays_in_use() -> None:
+    """A file may be away for a moment while it is replaced."""
+
+    def hook(configuration: Configuration) -> None:
+        del configuration
+        raise OSError("token: no such file")
+
+    configuration = Configuration()
+    configuration.api_key["BearerToken"] = "Bearer t0"
+    configuration.refresh_api_key_hook = hook
+    credentials = ConfigurationCredentials(configuration, refresh=None, tls=None, source="a test")
+    assert await credentials.headers() == {"authorization": "Bearer t0"}
+
+
 async def test_a_plugin_runs_once_while_its_token_holds(tmp_path: Path) -> None:
     """A request costs no process."""
     user = plugin(tmp_path, '{"token": "t$N", "expirationTimestamp": "2999-01-01T00:00:00Z"}')
@@ -396,8 +422,6 @@ async def test_tls_follows_the_kubeconfig(tmp_path: Path) -> None:
 
 async def test_the_processs_default_configuration_is_not_touched(tmp_path: Path) -> None:
     """An embedder may use kubernetes_asyncio for another cluster."""
-    from kubernetes_asyncio.client import Configuration
-
     before = Configuration()
     before.host = "http://embedder"
     Configuration.set_default(before)

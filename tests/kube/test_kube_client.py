@@ -429,6 +429,15 @@ async def test_each_request_is_observed(faults: Faults, listener: Listener) -> N
     assert seen == [("get", "pods", 503), ("get", "pods", 0), ("get", "pods", 200), ("delete", "pods", 404)]
 
 
+async def test_a_client_is_closed_also_by_who_is_cancelled(listener: Listener) -> None:
+    """Its end is often part of somebody's cleanup."""
+    with anyio.CancelScope() as scope:
+        async with KubeClient(Connection(host=listener.url)) as client:
+            scope.cancel()
+    assert client.transport._calls.closed
+    assert client.transport._streams.closed
+
+
 class RotatingCredentials:
     """Credentials that are renewed on demand, a number of times."""
 

@@ -240,6 +240,30 @@ async def test_a_wrong_token_is_unauthorized(files: ConnectionSettings) -> None:
     await client.aclose()
 
 
+async def test_a_plugin_that_turns_to_certificates_is_followed(files: ConnectionSettings, tmp_path: Path) -> None:
+    """A refused token makes the plugin run; the certificate it gives is shown on new connections."""
+    config = yaml.safe_load(await anyio.Path(KUBECONFIG).read_text())
+    first = tmp_path / "first"
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    chain = {
+        "clientCertificateData": await anyio.Path(files.cert_file).read_text(),
+        "clientKeyData": await anyio.Path(files.key_file).read_text(),
+    }
+    answers = {"token": {**credential, "status": {"token": "nonsense"}}, "chain": {**credential, "status": chain}}
+    for name, answer in answers.items():
+        await anyio.Path(tmp_path / name).write_bytes(orjson.dumps(answer))
+    script = f"#!/bin/sh\nif mkdir {first}; then cat {tmp_path}/token; else cat {tmp_path}/chain; fi\n"
+    await anyio.Path(tmp_path / "plugin").write_text(script)
+    await anyio.Path(tmp_path / "plugin").chmod(0o755)
+    config["users"][0]["user"] = {
+        "exec": {"apiVersion": credential["apiVersion"], "command": str(tmp_path / "plugin"), "args": []}
+    }
+    await anyio.Path(tmp_path / "config").write_text(yaml.safe_dump(config))
+    client = await connect(ConnectionSettings(kubeconfig=str(tmp_path / "config")), environ={})
+    await client.list("pods", NAMESPACE)
+    await client.aclose()
+
+
 async def test_a_pods_service_account_connects(client: KubeClient, files: ConnectionSettings, tmp_path: Path) -> None:
     """The way a manager in the cluster goes, with this host's address for the cluster's."""
     account = anyio.Path(tmp_path / "account")
