@@ -173,17 +173,13 @@ class PodInformer:
             await anyio.sleep(max(delay * random.uniform(0.5, 1.0), asked))
 
     async def confirm(self, name: str) -> bool:
-        """Ask the server itself for a pod and take what it says;
-
-        False when it is not there. One try; raises KubeError.
-        """
+        """Ask the server itself for a pod and take what it says; false when it is not there. One try; raises KubeError."""
         before = self._cache.get(name)
         try:
             pod = await self.client.read("pods", self.namespace, name, tries=1)
         except NotFoundError:
             if self._cache.get(name) is not before:
-                # The watch has told of the pod while we asked; the answer is older than that, or it will be told of
-                # next.
+                # The watch has told of the pod while we asked, so the answer may be older than the pod.
                 return True
             self._cache.remove(name)
             return False
