@@ -64,6 +64,15 @@ async def serving(folder: Path, gitlab: GitLabServer, cluster: KubernetesServer,
             await process.aclose()
 
 
+async def printed(process: Process, words: bytes) -> None:
+    """Wait until the process has printed some words."""
+    assert process.stdout is not None
+    seen = b""
+    with anyio.fail_after(30):
+        while words not in seen:
+            seen += await process.stdout.receive()
+
+
 async def exit_code(process: Process) -> int:
     """Wait for the process to leave by itself."""
     with anyio.fail_after(30):
@@ -119,6 +128,7 @@ async def test_a_signal_ends_the_process(
             await job.wait_trace(b"here")
             process.send_signal(number)
             if state == "success":
+                await printed(process, b"taking no more jobs")
                 late = gitlab.queue(script=["true"])
                 go_on.set()
             await job.wait_finished()
