@@ -14,6 +14,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from runner.executor import resources
 from runner.testing.faults import FaultRule, Handler, Hold
 from runner.testing.gitlab import GitLabServer
 from runner.testing.gitlab_jobs import JobRecord
@@ -22,6 +23,12 @@ from runner.testing.kubelets import Fate, Script, ScriptedKubelet, ScriptedPod, 
 from runner.testing.kubernetes import KubernetesServer
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "LATE_PAUSES", (0.01,))
+
 
 ARTIFACTS = [{"name": "built", "paths": ["out"], "when": "always", "artifact_type": "archive"}]
 
@@ -161,7 +168,7 @@ def expected(cause: str, phase: str) -> tuple[str, str | None]:
 @pytest.mark.parametrize("phase", PHASES)
 async def test_a_job_that_is_ended(phase: str, cause: str) -> None:
     """No object stays in the cluster, GitLab gets one final state and the right one, and no task is left."""
-    scene, kubelet = Scene(phase), None
+    scene = Scene(phase)
     kubelet = ScriptedKubelet(scene.fate(), scale=0.01)
     async with harness(kubelet=kubelet, keep_alive_interval=0.05) as h:
         scene.add_faults(h)

@@ -152,7 +152,7 @@ FAULTS = {
     "secret_refused": FaultRule("POST", "/secrets$", Reply(422, body=b""), times=None),
     "secret_500": FaultRule("POST", "/secrets$", Reply(500), times=2),
     "secret_dropped": FaultRule("POST", "/secrets$", CommitThenDrop()),
-    "pod_garbage": FaultRule("POST", "/pods$", Garbage(), times=None),
+    "pod_garbage": FaultRule("POST", "/pods$", Garbage(), times=2),
     "attach_500": FaultRule("GET", "/attach", Reply(500), times=3),
 }
 
