@@ -39,7 +39,7 @@ together.
 IDLE_TIMEOUT = 75.0
 """Silence after which a watch is made anew: the server sends a bookmark about once a minute."""
 
-CONFIRM_INTERVAL = 30.0
+CONFIRM_INTERVAL = 300.0
 """How often a waiter asks for its pod although the watch is in step: what a lost event can cost at most."""
 
 BACKOFF_MIN = 0.25
@@ -173,7 +173,7 @@ class PodInformer:
             await anyio.sleep(max(delay * random.uniform(0.5, 1.0), asked))
 
     async def confirm(self, name: str) -> bool:
-        """Ask the server itself for a pod and take what it says; false when it is not there. One try; raises KubeError."""
+        """Ask the server itself for a pod and take what it says; false proves that there is none. Raises KubeError."""
         before = self._cache.get(name)
         try:
             pod = await self.client.read("pods", self.namespace, name, tries=1)
@@ -310,10 +310,7 @@ class PodSubscription:
     def __init__(self, informer: PodInformer, name: str) -> None:
         self.name = name
         self.last_seen: Manifest | None = None
-        """The last state known, slim;
-
-        After a deletion the one the watch told of it, which says how the containers ended.
-        """
+        """The last state known, slim; after a deletion the watch's last word, which says how the containers ended."""
         self.error: KubeError | None = None
         """Why the last question failed; None when it was answered."""
         self._informer = informer

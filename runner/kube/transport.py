@@ -37,9 +37,9 @@ Observer = Callable[[str, str, int, float], None]
 """Called after each request with verb, resource, status (0: no answer) and seconds until the answer's head."""
 
 CALL_CONNECTIONS = 64
-"""Connections for plain calls;
+"""Connections for plain calls; further calls wait for one.
 
-Further calls wait for one. Streams have connections of their own, so neither starves the other.
+Streams have connections of their own, so neither starves the other.
 """
 
 HANDSHAKES = 100
