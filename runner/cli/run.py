@@ -82,6 +82,7 @@ def _read_config(path: Path) -> Config:
 
 async def _serve(config: Config, settings: ProcessSettings, kubeconfig: str | None) -> int:
     from runner.manager.assemble import assemble
+    from runner.manager.collector import settle
     from runner.manager.system_id import system_id
 
     log.info("starting", version=__version__, config=str(settings.config), runners=len(config.runners))
@@ -92,6 +93,7 @@ async def _serve(config: Config, settings: ProcessSettings, kubeconfig: str | No
         final_update_timeout=settings.final_update_timeout,
         max_jobs=settings.max_jobs,
     )
+    settle()
     async with anyio.create_task_group() as group:
 
         async def listen() -> None:

@@ -16,6 +16,7 @@ import anyio
 
 from runner.config.load import parse_config
 from runner.manager.assemble import Observers, assemble
+from runner.manager.collector import settle
 from runner.manager.logging import setup_logging
 
 
@@ -76,6 +77,7 @@ async def serve(options: argparse.Namespace) -> None:
         kubeconfig=options.kubeconfig,
         observers=Observers(gitlab=probe.count, kubernetes=probe.count),
     )
+    settle()
     async with anyio.create_task_group() as group:
         group.start_soon(probe.watch_loop, options.lag_interval)
 
