@@ -18,4 +18,4 @@ def command(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(command(sys.argv[1]))  # noqa: T201
+    print(command(sys.argv[1]))

@@ -107,7 +107,7 @@ def _wanted(pipeline: Pipeline, names: tuple[str, ...]) -> tuple[LocalJob, ...]:
             raise PipelineError([f"`{name}` is not in this pipeline: its rules leave it out. Try -v KEY=VALUE."])
         if not found:
             known = dict.fromkeys(job.base for job in pipeline.jobs)
-            near = nearest(name, {*known, *(job.name for job in pipeline.jobs), *pipeline.left_out})
+            near = nearest(name, {*known, *(job.name for job in pipeline.jobs), *pipeline.left_out}, most=3)
             raise PipelineError([f"there is no job `{name}`{near or _known(known)}."])
         wanted |= {job.name for job in found}
     return tuple(job for job in pipeline.jobs if job.name in wanted)

@@ -47,6 +47,8 @@ _STOP_TIMEOUT = 30.0
 _REPORT_TIMEOUT = 600.0
 """What a job may take beyond its own time-out, for the pod and the report."""
 
+_OUTPUT_LIMIT_KIB = 1024 * 1024
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -109,6 +111,7 @@ class LocalRun:
         if self._live.broken:
             # What is left in the buffer has nobody to go to either, and must not become a complaint at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._signal = self._signal or signal.SIGPIPE
         else:
             self._summary(monotonic() - started)
         if self._signal:
@@ -208,6 +211,7 @@ class LocalRun:
             **runner,
             "name": "local",
             "executor": "kubernetes",
+            "output_limit": _OUTPUT_LIMIT_KIB,
             "request_concurrency": concurrent,
             # A terminal shows when a line comes; and without the times a line is never cut in two.
             "feature_flags": {"FF_TIMESTAMPS": False},

@@ -82,7 +82,7 @@ class _Reader:
         self._stage = stage.word() if stage else "test"
         if self._stage not in frame.stages:
             known = ", ".join(f"`{each}`" for each in frame.stages)
-            raise (stage or job).error(f"is the stage `{self._stage}`, which is none of {known}.")
+            raise (stage or job).error(f"is `{self._stage}`, which is none of {known}.")
 
     def draft(self) -> Draft | None:
         """The job; None when it is not in this pipeline."""

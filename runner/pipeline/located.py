@@ -154,7 +154,7 @@ class Part:
     def integer(self, least: int, most: int) -> int:
         """This value as a whole number within bounds."""
         if isinstance(self.value, bool) or not isinstance(self.value, int) or not least <= self.value <= most:
-            shown = self.value if isinstance(self.value, int | float | str) else kind(self.value)
+            shown = self.value if type(self.value) in (int, float, str) else kind(self.value)
             raise self.error(f"has to be a whole number from {least} to {most}, not {shown}.")
         return self.value
 

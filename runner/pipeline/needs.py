@@ -120,10 +120,10 @@ class _Settling:
         return f"which does not exist{nearest(need.job, self._named)}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], *, most: int = 1) -> str:
     """Give the likely meaning of a name that is not there, as the end of a sentence."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f"; near to it are {', '.join(f'`{each}`' for each in close)}" if close else ""
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.6)
+    return f"; nearest: {', '.join(f'`{each}`' for each in close)}" if close else ""
 
 
 def _check_circles(jobs: Sequence[LocalJob]) -> None:

@@ -95,10 +95,10 @@ def _compose(text: str, file: str) -> list[yaml.Node]:
         raise PipelineError.at(
             Place(file, line), f"this is no YAML: the character U+{number:04X} may not stand in it."
         ) from None
-    except (ValueError, OverflowError) as error:
-        # An escape such as "\UFFFFFFFF" names no character.
+    except (ValueError, OverflowError):
+        # An escape such as "\UFFFFFFFF"; the library does not look.
         line = loader.line + 1 if loader else 1
-        raise PipelineError.at(Place(file, line), f"this is no YAML: {error}.") from None
+        raise PipelineError.at(Place(file, line), "this is no YAML: an escape names no character.") from None
     finally:
         if loader:
             loader.dispose()
@@ -107,7 +107,7 @@ def _compose(text: str, file: str) -> list[yaml.Node]:
 
 _AT_CONTEXT = {
     "while scanning a quoted scalar": "the quote that opens here is never closed",
-    "while scanning a simple key": "this line is neither `key: value` nor part of the text above: is a `:` missing?",
+    "while scanning a simple key": "this line is neither `key: value` nor part of the text above: a `:` may be missing",
     "while parsing a flow sequence": "the `[` that opens here is not closed, or a comma is missing",
     "while parsing a flow mapping": "the `{` that opens here is not closed, or a comma is missing",
 }
@@ -118,6 +118,8 @@ _AT_PROBLEM = (
     ("expected <block end>", "the indentation fits none of the lines above"),
     ("sequence entries are not allowed", "a list entry `- ` stands where none can be"),
     (r"found character '\t'", "a tab stands in the indentation: YAML takes blanks only"),
+    ("found '<stream end>'", "the file ends inside of brackets"),
+    ("expected the node content", "a value has to stand here"),
     ("that cannot start", "a text cannot start with this character: put it in quotes"),
     ("found unknown escape", "a `\\` in double quotes begins no known escape: write `\\\\` or use single quotes"),
 )

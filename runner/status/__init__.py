@@ -1,2 +1,1 @@
-"""What is shown: metrics, health and the list of running jobs.
-"""
+"""What is shown: metrics, health and the list of running jobs."""
