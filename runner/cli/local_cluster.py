@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from runner.kube.connect import ConnectionSettings, connect
-from runner.kube.errors import ForbiddenError, KubeError
+from runner.kube.errors import ForbiddenError, KubeError, NotFoundError
 from runner.kube.retries import RetryPolicy
 
 _REQUEST_TIMEOUT = 10.0
@@ -32,7 +32,7 @@ async def own_address(kubeconfig: str, *, host: str | None) -> str:
                 return host
             try:
                 nodes: Iterable[dict[str, Any]] = await client.list("nodes", "")
-            except ForbiddenError:
+            except (ForbiddenError, NotFoundError):
                 nodes = ()
             server = urlsplit(client.host).hostname or ""
         finally:

@@ -105,10 +105,20 @@ class _Builder:
             raise PipelineError.at(self._tree.place, "there is no job: a job is a mapping with a `script`.")
         check_dependencies(iter(named), {name for name, _ in named} | {draft.job.name for draft in drafts})
         self._warn_not_kept(named, frame)
+        drafts = self._once(drafts)
         drafts.sort(key=lambda draft: frame.stages.index(draft.job.stage))
         absent = Absent(left_out, self._triggers)
         jobs = settle(drafts, stages=frame.stages, absent=absent, warnings=self._warnings)
         return jobs, (*left_out, *self._triggers)
+
+    def _once(self, drafts: list[Draft]) -> list[Draft]:
+        """Of jobs with one name, which copies of a matrix can come to have, the last one, as in GitLab."""
+        chosen: dict[str, Draft] = {}
+        for draft in drafts:
+            if draft.job.name in chosen:
+                self._warnings.add(draft.job.place, f"two jobs are called `{draft.job.name}`: only the last one counts")
+            chosen[draft.job.name] = draft
+        return list(chosen.values())
 
     def _leave_out_trigger(self, name: str, table: Table) -> None:
         self._triggers.append(name)
