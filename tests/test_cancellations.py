@@ -231,3 +231,21 @@ async def test_a_job_that_comes_after_the_abort_is_handed_back() -> None:
         assert (job.state, job.failure_reason) == INTERRUPTED
         assert h.cluster is not None
         assert h.cluster.faults.seen("POST", "/pods$") == ()
+
+
+async def test_an_embedder_that_cancels_does_not_wait_for_a_gitlab_that_is_away() -> None:
+    """The last words of a cancelled manager get `shutdown_timeout`, not the hour of a job that ended by itself."""
+    kubelet = ScriptedKubelet(Fate(stages={"step_script": Script(output=[(0, b"here\n")], until=anyio.Event())}))
+    with anyio.fail_after(20):
+        async with GitLabServer() as gitlab, anyio.create_task_group() as embedder:
+
+            async def embedded(*, task_status: anyio.abc.TaskStatus[JobRecord]) -> None:
+                async with harness(gitlab=gitlab, kubelet=kubelet, process={"shutdown_timeout": 0.2}) as h:
+                    task_status.started(h.queue(script=["true"]))
+                    await anyio.sleep_forever()
+
+            job = await embedder.start(embedded)
+            await job.wait_trace(b"here")
+            await gitlab.outage()
+            embedder.cancel_scope.cancel()
+    assert job.state == "running"

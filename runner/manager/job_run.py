@@ -61,6 +61,8 @@ class Deadlines:
 
     final_update_timeout: float = 3600.0
     cleanup_timeout: float = 300.0
+    shutdown_timeout: float = 30.0
+    """For the last words of a job whose task was cancelled: whoever did that wants to go."""
 
 
 class JobRun:
@@ -101,12 +103,14 @@ class JobRun:
 
     async def run(self) -> Outcome:
         """Live the job's life. Never raises for what the job does; cancelling it ends the job as interrupted."""
-        outcome = outcome_of(RunnerInterruptedError())
+        outcome = interrupted = outcome_of(RunnerInterruptedError())
         try:
             async with anyio.create_task_group() as group:
                 try:
                     outcome = await self._execute(group)
                 finally:
+                    if outcome is interrupted:
+                        self.hurry(self._deadlines.shutdown_timeout)
                     await self._end(outcome)
                     group.cancel_scope.cancel()
         finally:

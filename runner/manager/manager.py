@@ -181,6 +181,7 @@ class RunnerManager:
             deadlines=Deadlines(
                 final_update_timeout=self._final_update_timeout,
                 cleanup_timeout=material.runner.kubernetes.cleanup_resources_timeout,
+                shutdown_timeout=self._config.shutdown_timeout,
             ),
         )
 

@@ -83,14 +83,16 @@ async def harness(
     concurrent: int = 4,
     proxied: bool = False,
     keep_alive_interval: float = 30.0,
+    process: Mapping[str, Any] | None = None,
     runner: Mapping[str, Any] | None = None,
     kubernetes: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Harness]:
     """Start everything, yield, and stop everything.
 
     `kubelet` is the embedded Kubernetes' (default: `ProcessKubelet`); `kubeconfig` names a real cluster instead,
-    which reaches GitLab at `host`, an address of this machine. `runner` and `kubernetes` add keys to `[[runners]]`
-    and `[runners.kubernetes]`. With a short `keep_alive_interval` a silent job hears of its cancel at once.
+    which reaches GitLab at `host`, an address of this machine. `process`, `runner` and `kubernetes` add keys to the
+    global section, `[[runners]]` and `[runners.kubernetes]`. With a short `keep_alive_interval` a silent job hears of
+    its cancel at once.
     """
     async with AsyncExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
@@ -110,6 +112,7 @@ async def harness(
             {
                 "concurrent": concurrent,
                 "check_interval": 1,
+                **(process or {}),
                 "runners": [
                     {
                         "name": "harness",
