@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from functools import lru_cache
 
 _WILD = re.compile(r"[*?\[{]")
@@ -53,7 +54,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         else:
             out.append(_PLAIN.get(kind) or re.escape(text))
     try:
-        return re.compile("".join(out), re.DOTALL)
+        with warnings.catch_warnings():
+            # Sets may look like set operations, which Python means to have one day.
+            warnings.simplefilter("ignore")
+            return re.compile("".join(out), re.DOTALL)
     except re.error:
         return re.compile(re.escape(pattern))
 

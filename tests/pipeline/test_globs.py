@@ -31,6 +31,8 @@ from runner.pipeline.globs import is_glob, matches
         (r"\*", ["*"], ["x"]),
         ("a.b", ["a.b"], ["axb"]),
         ("[", ["["], ["x"]),
+        ("[?--]", ["[?--]"], ["?"]),
+        ("[+--]", [",", "-"], ["a"]),
     ],
 )
 def test_a_glob_matches_paths(pattern: str, yes: list[str], no: list[str]) -> None:
