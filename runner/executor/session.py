@@ -127,20 +127,19 @@ class PodSession:
         return attempt in self._ran or self._sink.result(attempt) is not None
 
     def wake(self) -> None:
-        """Let `wait_for` look again."""
+        """Let `wait_for` look again. It is called for every frame, so who waits makes the next event."""
         self._changed.set()
-        self._changed = anyio.Event()
 
     async def wait_for(self, happened: Callable[[], bool]) -> bool:
         """Wait until something has happened; false when the conversation ended without it. The caller bounds it."""
         while not happened() and not self.ended:
-            await self._changed.wait()
+            await self._change()
         return happened()
 
     async def until_quiet(self) -> None:
         """Wait until the connection there is has brought all it can."""
         while self.connected and not self.ended:
-            await self._changed.wait()
+            await self._change()
 
     def end(self, reason: str) -> None:
         """Nothing more will come: let everybody who waits go on."""
@@ -226,6 +225,12 @@ class PodSession:
                     await stream.send(command_line(f"ping {pings}"))
         except StreamLostError:
             return  # the reader sees the same end and says why
+
+    async def _change(self) -> None:
+        """Wait for the next `wake`."""
+        if self._changed.is_set():
+            self._changed = anyio.Event()
+        await self._changed.wait()
 
     def _post(self, key: Key, command: str) -> None:
         lines = (command_line(command),)

@@ -324,7 +324,10 @@ class Coordinator:
                         f"GitLab answered {call.method} {call.route} with more than {call.reply_bytes} bytes.",
                         status=response.status_code,
                     )
-            return _Answer(response.status_code, response.headers, bytes(body))
+        # httpx knots a response and its stream together, and the request's body hangs on them: a mebibyte of log would
+        # wait for the collector of garbage.
+        response.stream = httpx.ByteStream(b"")
+        return _Answer(response.status_code, response.headers, bytes(body))
 
     def _described(self, answer: _Answer, token: str) -> str:
         return describe(answer.status, answer.headers, self._scrubbed(answer.body, token))

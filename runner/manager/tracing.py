@@ -82,7 +82,8 @@ class Trace:
         )
         self._on_signal = on_signal
         self._now = now
-        self._grown = anyio.Event()
+        self._enough = anyio.Event()
+        self._enough_bytes = 0.0
         self._notes: dict[int, NoteEntry] = {}
         self._seq = 0
         self._relay: Callable[[NoteEntry], None] | None = None
@@ -158,10 +159,9 @@ class Trace:
     async def send(self) -> None:
         """Send what there is when it is due, until cancelled or until `finish` takes over. Runs beside the job."""
         while not self._finishing:
-            grown = self._grown
             request = self._session.next_request(anyio.current_time())
             if isinstance(request, Wait):
-                await self._wait(request, grown)
+                await self._wait(request)
             elif isinstance(request, Done):
                 return
             else:
@@ -217,15 +217,15 @@ class Trace:
 
     def _changed(self) -> None:
         self._session.grew(self._buffer.size)
-        self._grown.set()
-        self._grown = anyio.Event()
+        if self._finishing or self._buffer.size >= self._enough_bytes:
+            self._enough.set()
 
-    async def _wait(self, wait: Wait, grown: anyio.Event) -> None:
+    async def _wait(self, wait: Wait) -> None:
+        """Wait for the moment or the size; a log that grows by a line wakes nobody before."""
+        self._enough, self._enough_bytes = anyio.Event(), math.inf if wait.size is None else wait.size
         timeout = None if math.isinf(wait.until) else max(0.0, wait.until - anyio.current_time())
         with anyio.move_on_after(timeout):
-            while not self._finishing and (wait.size is None or self._buffer.size < wait.size):
-                await grown.wait()
-                grown = self._grown
+            await self._enough.wait()
 
     async def _carry_out(self, request: Patch | Touch | Update) -> None:
         async with self._busy:
