@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +71,8 @@ def command(
     if not wanted:
         click.echo(f"error: {_why_empty(pipeline)}", err=True)
         return 1
+    if sys.platform != "linux" and not options["kubeconfig"]:
+        raise click.ClickException("Jobs run as processes on Linux only: name a cluster with --kubeconfig.")
     _mention_checkout(repository)
     # The manager and the servers cost half a second to import: a mistake in the file is told before.
     from runner.cli.local_run import LocalRun, Options

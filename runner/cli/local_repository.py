@@ -27,13 +27,11 @@ class LocalRepository:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        found = git("rev-parse", "--show-toplevel", folder=folder)
-        if found is None:
-            raise click.ClickException(
-                "This is no git repository with files: jobs get their sources from git. Make one with `git init`."
-            )
-        self.root = Path(found)
-        if self._ask("rev-parse", "--verify", "HEAD") is None:
+        found = run_git("rev-parse", "--show-toplevel", folder=folder)
+        if found.returncode:
+            raise click.ClickException(_no_repository(found.stderr.decode("utf-8", "replace")))
+        self.root = Path(os.fsdecode(found.stdout.rstrip(b"\n")))
+        if self._ask("rev-parse", "--verify", "HEAD^{commit}") is None:
             raise click.ClickException(
                 "The repository has no commit, and jobs see the last commit. Make one with `git commit`."
             )
@@ -122,22 +120,30 @@ class LocalRepository:
         return (self._ask(*arguments) or "").split("\0")
 
     def _ask(self, *arguments: str) -> str | None:
-        return git(*arguments, folder=self.root)
+        """What git answers, None when it says no."""
+        done = run_git(*arguments, folder=self.root)
+        return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
 
 
-def git(*arguments: str, folder: Path | None = None) -> str | None:
-    """Ask git; None when it says no. Raises ClickException when there is no git, or no end of its answer."""
+def _no_repository(complaint: str) -> str:
+    if "not a git repository" in complaint:
+        return "This is no git repository, and jobs get their sources from git. Make one with `git init`."
+    return f"git cannot read this repository: {complaint.strip().partition(chr(10))[0].removeprefix('fatal: ')}."
+
+
+def run_git(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Ask git. Raises ClickException when there is no git, or no end of its answer."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["git", *arguments],
             cwd=folder,
             capture_output=True,
             check=False,
             timeout=_GIT_TIMEOUT,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},
         )
     except FileNotFoundError:
         raise click.ClickException("git is not installed: jobs get their sources from it.") from None
     except subprocess.TimeoutExpired:
         raise click.ClickException(f"`git {arguments[0]}` gives no answer within {_GIT_TIMEOUT:.0f} s.") from None
-    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import CalledProcessError
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,9 @@ _FIRST_JOB_ID = 1001
 _STOP_TIMEOUT = 30.0
 _REPORT_TIMEOUT = 600.0
 """What a job may take beyond its own time-out, for the pod and the report."""
+
+_CHECK_INTERVAL = 0.05
+"""Between questions for a job. The GitLab that is asked is our own, and holds most of them until there is one."""
 
 _OUTPUT_LIMIT_KIB = 1024 * 1024
 
@@ -106,8 +110,11 @@ class LocalRun:
         started = monotonic()
         try:
             anyio.run(self._run)
-        except* click.ClickException as group:
-            raise _only(group) from None
+        except BaseExceptionGroup as group:
+            sentences = group.subgroup(click.ClickException)
+            if sentences is None:
+                raise
+            raise _first(sentences) from None
         if self._live.broken:
             # What is left in the buffer has nobody to go to either, and must not become a complaint at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -189,10 +196,7 @@ class LocalRun:
 
             host = await own_address(options.kubeconfig, host=options.host)
         gitlab = await _start(stack, GitLabServer(host=host, on_trace=self._on_trace), host)
-        mirror = await gitlab.mirror_repository(
-            self._checkout.path, self._repository.root, branch=self._checkout.ref, sha=self._checkout.sha
-        )
-        self._checkout = replace(self._checkout, repo_url=mirror.url)
+        self._checkout = replace(self._checkout, repo_url=await self._mirror(gitlab))
         self._occasion = replace(self._occasion, server_url=gitlab.url)
         runner: dict[str, Any] = {"url": gitlab.url, "token": gitlab.token}
         if options.kubeconfig:
@@ -204,6 +208,18 @@ class LocalRun:
         helper = {HELPER_IMAGE_VARIABLE: options.helper_image} if options.helper_image else dict(os.environ)
         config = self._config(runner, kubernetes | {"image": options.image})
         return gitlab, assemble(config, system_id=_SYSTEM_ID, kubeconfig=kubeconfig, environ=helper)
+
+    async def _mirror(self, gitlab: GitLabServer) -> str:
+        """Let the embedded GitLab serve the repository; gives the address."""
+        checkout = self._checkout
+        try:
+            mirror = await gitlab.mirror_repository(
+                checkout.path, self._repository.root, branch=checkout.ref, sha=checkout.sha
+            )
+        except CalledProcessError as error:
+            complaint = error.stderr.decode("utf-8", "replace").strip()
+            raise click.ClickException(f"git cannot copy this repository: {complaint}") from None
+        return mirror.url
 
     def _config(self, runner: dict[str, Any], kubernetes: dict[str, Any]) -> Config:
         concurrent = self._options.concurrent
@@ -217,7 +233,7 @@ class LocalRun:
             "feature_flags": {"FF_TIMESTAMPS": False},
             "kubernetes": kubernetes,
         }
-        return Config.model_validate({"concurrent": concurrent, "check_interval": 1, "runners": [entry]})
+        return Config.model_validate({"concurrent": concurrent, "check_interval": _CHECK_INTERVAL, "runners": [entry]})
 
     # The jobs ----------------------------------------------------------------------------------------------------
 
@@ -298,7 +314,7 @@ def _reason(record: JobRecord) -> str:
     return record.failure_reason or ("" if record.finished else "no end was reported")
 
 
-def _only(group: BaseExceptionGroup[click.ClickException]) -> click.ClickException:
+def _first(group: BaseExceptionGroup[click.ClickException]) -> click.ClickException:
     """The first of the sentences in a group."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

@@ -1,13 +1,12 @@
-"""The tables of `runner local`: the jobs of a pipeline, and how they ended."""
+"""The tables of `runner local`: the jobs of a pipeline, and how they ended.
+
+rich is imported when a table is printed: the first line of a log must not wait for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from runner.pipeline.model import LocalJob
 from runner.pipeline.order import JobState
@@ -35,30 +34,28 @@ class Row:
 
 def show_jobs(jobs: Iterable[LocalJob], *, colour: bool) -> None:
     """Print the jobs of a pipeline."""
-    table = _table("Job", "Stage", "When", "Needs")
+    rows = []
     for job in jobs:
         needs = "" if job.needs is None else ", ".join(job.needs) or "nothing"
         when = f"{job.when}, may fail" if job.allow_failure else job.when
-        table.add_row(Text(job.name), Text(job.stage), when, Text(needs))
-    _print(table, colour=colour)
+        rows.append((job.name, job.stage, when, needs))
+    _print(("Job", "Stage", "When", "Needs"), rows, colour=colour)
 
 
 def show_results(
     jobs: Iterable[LocalJob], states: Mapping[str, JobState], rows: Mapping[str, Row], *, colour: bool
 ) -> None:
     """Print how the jobs ended."""
-    table = _table("Job", "Stage", "Result", "Duration", "Reason")
+    cells = []
+    styles = []
     for job in jobs:
         state, row = states[job.name], rows.get(job.name, Row())
-        table.add_row(
-            Text(job.name),
-            Text(job.stage),
-            Text(_STATE_WORDS.get(state, state), style=_STATE_STYLES.get(state, "")),
-            duration(row.seconds) if row.tries else "",
-            Text(_reason(state, row)),
-        )
+        word = _STATE_WORDS.get(state, str(state))
+        took = duration(row.seconds) if row.tries else ""
+        cells.append((job.name, job.stage, word, took, _reason(state, row)))
+        styles.append(_STATE_STYLES.get(state, ""))
     print()
-    _print(table, colour=colour)
+    _print(("Job", "Stage", "Result", "Duration", "Reason"), cells, colour=colour, styles=styles)
 
 
 def _reason(state: JobState, row: Row) -> str:
@@ -77,18 +74,23 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool, styles: Sequence[str] = ()) -> None:
+    """Print a table; `styles` are those of the third column. What is piped is not cut to a terminal's width."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-
-def _print(table: Table, *, colour: bool) -> None:
-    """Print a table without the blanks that fill its last column; what is piped is not cut to a terminal's width."""
+    table = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for index, row in enumerate(rows):
+        style = styles[index] if styles else ""
+        table.add_row(*(Text(cell, style=style if column == 2 else "") for column, cell in enumerate(row)))
     console = Console(highlight=False, force_terminal=colour, no_color=not colour)
     if not console.file.isatty():
         console.width = _WIDEST
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
+        # The last column is filled with blanks.
         console.file.write(f"{line.rstrip()}\n")
 
 

@@ -252,8 +252,17 @@ def test_without_a_repository_there_is_a_sentence(tmp_path: Path, run: Run, monk
     assert run() == (
         1,
         "",
-        "Error: This is no git repository with files: jobs get their sources from git. Make one with `git init`.\n",
+        "Error: This is no git repository, and jobs get their sources from git. Make one with `git init`.\n",
     )
+
+
+def test_what_git_refuses_is_told(repository: Repository, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In git's words: a bare repository, and one whose objects are gone."""
+    folder = repository("a: {script: x}\n")
+    (folder / ".git" / "refs" / "heads" / "main").write_text("0" * 39 + "1\n")
+    assert run()[2].startswith("Error: The repository has no commit")
+    monkeypatch.chdir(folder / ".git")
+    assert run() == (1, "", "Error: git cannot read this repository: this operation must be run in a work tree.\n")
 
 
 def test_without_a_commit_there_is_a_sentence(repository: Repository, run: Run) -> None:
