@@ -84,8 +84,9 @@ class LocalRepository:
         return file
 
     def _read(self, path: str) -> str | None:
-        root = self.root.resolve()
-        file = (root / path).resolve()
+        # `realpath` gives a path for a circle of links too, and reading that says what it is.
+        root = Path(os.path.realpath(self.root))
+        file = Path(os.path.realpath(root / path))
         if not file.is_relative_to(root):
             raise PipelineError([f"{path}: the file lies outside of the repository."])
         try:

@@ -7,7 +7,7 @@ The order, later over earlier: GitLab's own, the file's global ones, those of `w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from runner.pipeline.located import Part, Table
 from runner.pipeline.model import LocalVariable
@@ -96,8 +96,3 @@ _MOST_CHARACTERS = 10_000_000
 
 def _name(found: re.Match[str]) -> str:
     return found[1] or found[2] or found[3] or ""
-
-
-def named(pairs: Mapping[str, str]) -> Iterator[LocalVariable]:
-    """Make variables of plain pairs."""
-    return (LocalVariable(key=key, value=value) for key, value in pairs.items())

@@ -256,6 +256,17 @@ def test_without_a_repository_there_is_a_sentence(tmp_path: Path, run: Run, monk
     )
 
 
+def test_a_file_that_is_no_text_gives_its_line(repository: Repository, run: Run) -> None:
+    """Not UTF-8, a folder, or a link into nowhere."""
+    folder = repository("a: {script: x}\n")
+    (folder / "bytes.yml").write_bytes(b"a:\n  script: \xff\n")
+    (folder / "folder.yml").mkdir()
+    (folder / "loop.yml").symlink_to("loop.yml")
+    assert run("-f", "bytes.yml") == (1, "", "error: bytes.yml:2: the file is not UTF-8 here.\n")
+    assert run("-f", "folder.yml")[2].startswith("error: there is no folder.yml here")
+    assert run("-f", "loop.yml")[2].startswith("error: loop.yml:1: the file cannot be read: ")
+
+
 def test_what_git_refuses_is_told(repository: Repository, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """In git's words: a bare repository, and one whose objects are gone."""
     folder = repository("a: {script: x}\n")
