@@ -105,11 +105,12 @@ class Variables:
     Not a `Sequence` by name, only in what it does: `in` asks for a key here.
     """
 
-    __slots__ = ("_index", "_items")
+    __slots__ = ("_index", "_is_final", "_items")
 
     def __init__(self, items: Iterable[Variable] = ()) -> None:
         self._items = tuple(items)
         self._index: dict[str, Variable] = {variable.key: variable for variable in self._items}
+        self._is_final = all(variable.raw for variable in self._items)
 
     @overload
     def __getitem__(self, index: int) -> Variable: ...
@@ -165,7 +166,7 @@ class Variables:
 
         The result is final: its variables are raw, so that expanding it again changes nothing and costs nothing.
         """
-        if all(variable.raw for variable in self._items):
+        if self._is_final:
             return self
         return Variables(
             variable if variable.raw else replace(variable, value=self.expand(variable.value), raw=True)
