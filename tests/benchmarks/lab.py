@@ -240,7 +240,7 @@ def lab(
     probed: bool = False,
     lag_interval: float = 0.0,
 ) -> Iterator[Lab]:
-    """Start everything, run one job to warm up, yield, and stop everything.
+    """Start everything, yield, and stop everything.
 
     `scripted` are arguments of `lab_kubernetes.py`: what stages do on the embedded Kubernetes, which runs no script.
     """

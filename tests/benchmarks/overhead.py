@@ -11,8 +11,6 @@ import json
 
 from lab import Lab, Place, lab, p50
 
-WARM_UP = 2
-
 
 def one_at_a_time(lab_: Lab, count: int) -> dict[str, float]:
     """Run jobs one after the other."""

@@ -33,6 +33,7 @@ def line_a_second(place: Place, *, jobs: int, seconds: int) -> dict[str, float]:
     """Run jobs at once that print a line a second, and see that no line is missing."""
     script = f"i=0; while [ $i -lt {seconds} ]; do echo line $i; i=$((i+1)); sleep 1; done"
     with lab(place, concurrent=jobs, scripted=("--lines", str(seconds))) as measured:
+        measured.run(1, script=["true"], timeout=seconds + 60)
         idle = measured.manager.rss_mib
         cpu = measured.manager.cpu_seconds
         done = measured.run(jobs, script=[script], timeout=seconds + 300, interval=1.0)
