@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ class Cluster:
             kubernetes = {"helper_image": self.helper_image, "pull_policy": "if-not-present", **kubernetes}
         over.setdefault("build_image", self.busybox_image)
         return harness(kubeconfig=self.kubeconfig, host=self.host, kubernetes=kubernetes, **over)
+
+    def pod_of(self, job_id: int) -> str:
+        """The name of a job's pod; pods of earlier tests with the same job id may still be going away."""
+        found = json.loads(self.kubectl("get", "pods", "-l", f"job.runner.gitlab.com/id={job_id}", "-o", "json"))
+        (pod,) = (item["metadata"]["name"] for item in found["items"] if "deletionTimestamp" not in item["metadata"])
+        return str(pod)
 
     def kubectl(self, *arguments: str, timeout: float = 30, stdin: str | None = None) -> str:
         """Run kubectl in the tests' namespace of the real cluster."""

@@ -28,10 +28,9 @@ async def file_in_pod(cluster: Cluster, h: Harness, job: JobRecord, name: str) -
     """Read a file of the job's log directory."""
     if h.cluster:
         return await anyio.Path(f"{h.folder}/logs-42-{job.id}/{name}").read_bytes()
-    selector = f"job.runner.gitlab.com/id={job.id}"
 
     def read() -> bytes:
-        pod = cluster.kubectl("get", "pods", "-l", selector, "-o", "name").strip()
+        pod = cluster.pod_of(job.id)
         path = f"/logs-42-{job.id}/{name}"
         return base64.b64decode(cluster.kubectl("exec", pod, "-c", "helper", "--", "base64", path))
 
@@ -43,10 +42,9 @@ def secrets_of(cluster: Cluster, h: Harness, job: JobRecord) -> list[dict[str, o
     selector = f"job.runner.gitlab.com/id={job.id}"
     if h.cluster:
         return list(h.cluster.manifests("secrets", labels=selector))
-    found: list[dict[str, object]] = json.loads(cluster.kubectl("get", "secrets", "-l", selector, "-o", "json"))[
-        "items"
-    ]
-    return found
+    pod = cluster.pod_of(job.id)
+    items = json.loads(cluster.kubectl("get", "secrets", "-l", selector, "-o", "json"))["items"]
+    return [item for item in items if item["metadata"]["ownerReferences"][0]["name"] == pod]
 
 
 async def test_the_log_is_made_again_from_the_pod_byte_for_byte(cluster: Cluster) -> None:

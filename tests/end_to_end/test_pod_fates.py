@@ -19,12 +19,7 @@ NO_SOURCES = {"GIT_STRATEGY": "none"}
 
 async def pod_of(cluster: Cluster, job: JobRecord) -> str:
     """The name of a job's pod."""
-    selector = f"job.runner.gitlab.com/id={job.id}"
-    return (
-        await anyio.to_thread.run_sync(
-            lambda: cluster.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[0].metadata.name}")
-        )
-    ).strip()
+    return await anyio.to_thread.run_sync(cluster.pod_of, job.id)
 
 
 async def started(job: JobRecord, word: str = "running-now") -> None:
