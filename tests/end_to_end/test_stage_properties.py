@@ -236,7 +236,7 @@ async def test_p16_kubectl_logs_shows_the_jobs_output(cluster: Cluster) -> None:
         job = h.queue(script=["echo visible-to-kubectl", "sleep 3"], variables=NO_SOURCES)
         await job.wait(lambda record: "visible-to-kubectl" in record.text.splitlines(), timeout=60)
         logs = await anyio.to_thread.run_sync(
-            cluster.kubectl, "logs", "-l", f"job.runner.gitlab.com/id={job.id}", "-c", "helper", "--tail=-1"
+            cluster.kubectl, "logs", cluster.pod_of(job.id), "-c", "helper", "--tail=-1"
         )
         assert "visible-to-kubectl" in logs
         await job.wait_finished(timeout=60)
