@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 import aiohttp
+import anyio
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
@@ -101,6 +102,7 @@ class SharedClient:
         self._clock = clock
         self._current: _Generation | None = None
         self._retired: list[_Generation] = []
+        self._turn = anyio.Lock()
 
     @property
     def tls(self) -> TlsSetup | None:
@@ -111,6 +113,9 @@ class SharedClient:
     async def use(self) -> AsyncIterator[httpx.AsyncClient]:
         """Lend the client for one request; errors that come out of the block are ours.
 
+        One request begins in each pass of the event loop. A thousand logs that fall due at one moment would hold the
+        loop for a second, and fall due together again ever after; so they spread, however many are under way.
+
         Raises CoordinatorConfigurationError when no client can be made, CoordinatorUnavailableError when GitLab was not
         reached, CoordinatorProtocolError when what came back is not HTTP.
         """
@@ -118,6 +123,8 @@ class SharedClient:
             raise CoordinatorConfigurationError(
                 f"The url {self._url} of this runner does not begin with http:// or https://."
             )
+        async with self._turn:  # handed on in the next pass
+            pass
         generation = self._renewed()
         await self._close_retired()
         generation.users += 1

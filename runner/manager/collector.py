@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import gc
 
-_YOUNG, _MIDDLE, _OLD = 5_000, 20, 5
+_YOUNG, _MIDDLE, _OLD = 5_000, 20, 20
 """New objects before the youngest are looked at, and how many such looks before older ones are.
 
-Python's own (700, 10, 10) looks at everything seven times as often. With a thousand jobs each look at everything stops
-the event loop for a good part of a second; half a million new objects, the rubbish of some hundred jobs, may wait.
+With a thousand jobs a look at everything stops the event loop for half a second, and Python's own thresholds (700, 10,
+10) have it every few seconds. Nearly all rubbish is found young; what a hundred jobs leave besides may wait.
 """
 
 
