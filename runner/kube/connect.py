@@ -1,8 +1,7 @@
 """From connection settings to a client: explicit host, in a pod, or by kubeconfig.
 
-Law: kubernetes_asyncio is known here alone, for what it is good at (kubeconfig, credential plugins, token refresh),
-and imported when somebody connects: it costs 35 MiB and half a second, which `runner --help` must not pay. Every error
-is a sentence that names the file, context or host.
+Law: kubernetes_asyncio serves for what it is good at (kubeconfig, credential plugins, token refresh), and is imported
+when somebody connects. Every error is a sentence that names the file, context or host.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from runner.kube.credentials import (
     loader_errors,
 )
 from runner.kube.errors import ConnectionSettingsError
+from runner.kube.library import loaders
 from runner.kube.proxies import proxy_for, split_proxy
 from runner.kube.transport import Connection
 
@@ -86,10 +86,8 @@ async def find_connection(
     settings: ConnectionSettings, *, environ: Mapping[str, str], service_account_dir: str = SERVICE_ACCOUNT_DIR
 ) -> Connection:
     """Find the way to the API server that the settings, the pod or a kubeconfig describe."""
-    from kubernetes_asyncio.client import Configuration
-
     # A fresh one, never the process-wide default: an embedder may have set that for another cluster.
-    configuration = Configuration()
+    configuration = loaders().Configuration()
     refresh: Refresh | None = None
     if settings.host:
         source = f"host {settings.host}"
@@ -150,14 +148,12 @@ def _kubeconfig_files(settings: ConnectionSettings, environ: Mapping[str, str]) 
 
 
 async def _use_kubeconfig(files: list[str], context: str, configuration: Configuration) -> Refresh:
-    from kubernetes_asyncio.config.kube_config import KubeConfigLoader, KubeConfigMerger
-
     where = f"The kubeconfig {os.pathsep.join(files)}" + (f" with context {context}" if context else "")
     try:
-        merged = KubeConfigMerger(os.pathsep.join(files)).config
+        merged = loaders().KubeConfigMerger(os.pathsep.join(files)).config
         # A base path of None means: certificate files are named relative to the kubeconfig. Nothing is written back to
         # it.
-        loader = KubeConfigLoader(merged, active_context=context or None, config_base_path=None)
+        loader = loaders().KubeConfigLoader(merged, active_context=context or None, config_base_path=None)
         refresh = KubeconfigRefresh(loader, configuration, _user(merged, loader))
         await refresh()
     except loader_errors() as error:

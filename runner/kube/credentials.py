@@ -21,6 +21,7 @@ import structlog
 import yaml
 
 from runner.kube.errors import ConnectionSettingsError
+from runner.kube.library import loaders
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import Configuration
@@ -109,9 +110,7 @@ class ServiceAccountRefresh:
 
     def load(self) -> None:
         """Read address, token and CA; the kubelet replaces the token's file before the token expires."""
-        from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
-
-        InClusterConfigLoader(
+        loaders().InClusterConfigLoader(
             token_filename=str(self._directory / "token"),
             cert_filename=str(self._directory / "ca.crt"),
             environ=self._environ,
@@ -209,10 +208,8 @@ def build_tls(configuration: Configuration, source: str) -> ssl.SSLContext:
 
 def loader_errors() -> tuple[type[Exception], ...]:
     """Name what kubernetes_asyncio's loaders raise: they check little of what a file holds before they use it."""
-    from kubernetes_asyncio.config import ConfigException
-
     return (
-        ConfigException,
+        loaders().ConfigException,
         ConnectionSettingsError,
         OSError,
         yaml.YAMLError,
