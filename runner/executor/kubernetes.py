@@ -7,8 +7,6 @@ nowhere else.
 
 from __future__ import annotations
 
-import random
-import time
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
 from runner.executor.cluster import Cluster
+from runner.executor.requesting import pod_request
 from runner.executor.resources import Resources
 from runner.executor.session import PodSession
 from runner.executor.stages import AttachStages, ExecStages, Stages
@@ -27,16 +26,12 @@ from runner.job.outcome import JobConfigurationError, JobError, RunnerSystemErro
 from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
 from runner.kube.errors import BadRequestError, ForbiddenError, InvalidError, KubeError, NotFoundError
-from runner.podspec.agents import build_command, helper_command
 from runner.podspec.environment import build_environment_secret
 from runner.podspec.labels import NAME_LABEL, manager_selector
 from runner.podspec.manifest import owner_reference
-from runner.podspec.names import RANDOM_ALPHABET, RANDOM_LENGTH, names_for
 from runner.podspec.pending import rejection_sentence
 from runner.podspec.pod import build_pod, pod_warnings
-from runner.podspec.request import PodRequest, directories_for
 from runner.podspec.secret import JobRecord, build_job_secrets
-from runner.podspec.services import pod_services
 from runner.podspec.volumes import shares_builds_dir
 
 if TYPE_CHECKING:
@@ -44,6 +39,7 @@ if TYPE_CHECKING:
     from runner.executor.base import JobRequest, LogSink
     from runner.job.verdict import Evidence
     from runner.kube.attach import AttachStream, ExecStream
+    from runner.podspec.request import PodRequest
     from runner.shell.context import Script
 
 log = structlog.get_logger()
@@ -77,7 +73,9 @@ class KubernetesExecutor:
 
     def environment(self, request: JobRequest, log: LogSink) -> KubernetesEnvironment:
         """Give a job its pod, which is not created yet. Raises JobConfigurationError for what cannot become one."""
-        pod = self._pod_request(request)
+        pod = pod_request(
+            request, self._runner, system_id=self._system_id, default_helper_image=self._default_helper_image
+        )
         log.note("plain", f"Using Kubernetes namespace: {pod.pod_namespace}")
         log.note("plain", f"Using Kubernetes executor with image {pod.build_image} ...")
         legacy = request.feature_flags.get(LEGACY_FLAG, False)
@@ -85,36 +83,6 @@ class KubernetesExecutor:
         for warning in pod_warnings(pod):
             log.note("warning", warning)
         return KubernetesEnvironment(self._cluster, request, pod, log, selector=self._selector, legacy=legacy)
-
-    def _pod_request(self, request: JobRequest) -> PodRequest:
-        job, variables, kubernetes = request.job, request.variables, self._runner.kubernetes
-        image = variables.expand(job.image.name if job.image and job.image.name else kubernetes.image)
-        if not image:
-            raise JobConfigurationError(
-                "no image specified and no default set in config: "
-                "name one with `image:` in the job or `image` in [runners.kubernetes]"
-            )
-        folders = directories_for(self._runner, job, request.directories.builds_dir)
-        return PodRequest(
-            job=job,
-            variables=variables,
-            config=self._runner,
-            names=names_for(
-                short_token=short_token(self._runner.token),
-                project_id=job.job_info.project_id,
-                concurrent_project_id=request.concurrent_project_id,
-                random="".join(random.choices(RANDOM_ALPHABET, k=RANDOM_LENGTH)),
-            ),
-            system_id=self._system_id,
-            build_image=image,
-            helper_image=variables.expand(kubernetes.helper_image) or self._default_helper_image,
-            build_command=build_command(folders.logs, folders.scripts),
-            helper_command=helper_command(folders.logs, folders.scripts, keep_bytes=self._runner.output_limit * 1024),
-            directories=folders,
-            services=pod_services(kubernetes.services, job, variables),
-            feature_flags=request.feature_flags,
-            now=time.time(),
-        )
 
 
 class KubernetesEnvironment:
