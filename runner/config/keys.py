@@ -29,10 +29,8 @@ def is_secret(field: FieldInfo) -> bool:
 
 def nested_table(field: FieldInfo) -> type[Table] | None:
     """The model of a field that is a table or an array of tables."""
-    annotation = field.annotation
-    if is_array(field):
-        annotation = get_args(annotation)[0]
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Table) else None
+    kinds = get_args(field.annotation) or (field.annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Table)), None)
 
 
 def is_array(field: FieldInfo) -> bool:
@@ -110,6 +108,9 @@ class FieldNames:
         claims: list[tuple[int, str, Fields]] = []
         for key in table:
             low = key.casefold()
+            # `register` writes guards with empty values and empty tables: they ask for nothing.
+            if low in model.NOT_ACTED_ON and table[key]:
+                self._warn((*spelled, key), "this version does not act on the key")
             if key in names:
                 claims.append((1, key, (names[key],)))
             elif low in folded:
@@ -118,18 +119,13 @@ class FieldNames:
                 self._warn((*spelled, key), f"the key is a former name; write {' and '.join(former[low].fields)}")
                 claims.append((0 if former[low].wins else 3, key, former[low].fields))
             else:
-                self._leftover(model, key, (*spelled, key), table[key])
+                self._leftover(model, key, (*spelled, key))
         return [(key, fields) for _, key, fields in sorted(claims, key=lambda claim: claim[0])]
 
-    def _leftover(self, model: type[Table], key: str, path: Path, value: object) -> None:
+    def _leftover(self, model: type[Table], key: str, path: Path) -> None:
         """A key that sets nothing: of another executor, one we cannot act on, or a mistake."""
         low = key.casefold()
-        if low in model.KNOWN_BUT_UNUSED:
-            return
-        if low in model.NOT_ACTED_ON:
-            # `register` writes guards with empty values and empty tables: they ask for nothing.
-            if value:
-                self._warn(path, "this version does not act on the key")
+        if low in model.KNOWN_BUT_UNUSED | model.NOT_ACTED_ON:
             return
         known = [toml_key(name, field) for name, field in model.model_fields.items()]
         self._warn(path, "the key is unknown and ignored" + nearest(low, [*known, *model.NOT_ACTED_ON]))

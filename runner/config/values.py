@@ -81,6 +81,15 @@ def positive_or(default: float) -> AfterValidator:
     return AfterValidator(choose)
 
 
+def not_negative_or(default: float) -> AfterValidator:
+    """Turn less than 0 into the default, as the original does for counts of which 0 means none."""
+
+    def choose(value: T) -> T | float:
+        return value if value >= 0 else default  # type: ignore[operator]  # only put on numbers
+
+    return AfterValidator(choose)
+
+
 def at_least(lowest: float) -> AfterValidator:
     """Raise a value to the lowest one that works."""
 
@@ -116,7 +125,12 @@ Quantity = Annotated[str, AfterValidator(_quantity), Unit("quantity")]
 PullPolicy = Annotated[
     tuple[Annotated[str, AfterValidator(_pull_policy)], ...], BeforeValidator(_one_or_many), Unit("string or list")
 ]
+QuantityGuard = Annotated[str, Unit("quantity")]
+"""The most a job may ask for. One that cannot be read fails only the jobs that ask."""
+Pattern = Annotated[str, Unit("regular expression")]
+"""A pattern in RE2's syntax, searched in what a job asks for. One that cannot be read fails only the jobs that ask."""
 Texts = tuple[str, ...]
 TextTable = dict[str, str]
+NumberTable = Annotated[dict[str, StrictInt], Unit("table of integers")]
 SecretText = Annotated[str, Secret()]
 Filled = Annotated[str, AfterValidator(not_empty)]
