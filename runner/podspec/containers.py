@@ -9,6 +9,7 @@ from typing import Literal
 from runner.config.kubernetes import ContainerSecurityContext, KubernetesConfig
 from runner.podspec.environment import build_environment, build_service_environment
 from runner.podspec.manifest import Manifest, filled
+from runner.podspec.pull import pull_policy
 from runner.podspec.request import PodRequest
 from runner.podspec.security import build_container_security_context
 from runner.podspec.services import PodService
@@ -20,7 +21,6 @@ BUILD = "build"
 HELPER = "helper"
 """The container of everything else."""
 
-_PULL_POLICIES = {"always": "Always", "if-not-present": "IfNotPresent", "never": "Never"}
 _OPEN_STDIN = {"stdin": True, "stdinOnce": False}
 _HONOR_ENTRYPOINT = "FF_KUBERNETES_HONOR_ENTRYPOINT"
 
@@ -55,18 +55,6 @@ def build_user(request: PodRequest) -> ContainerUser:
 def service_user(service: PodService, request: PodRequest) -> ContainerUser:
     """Choose whom a service runs as, and say what the job asked for in vain."""
     return _user(service.name, request, request.kubernetes.service_container_security_context, service.user)
-
-
-def pull_policy(container: str, request: PodRequest) -> str:
-    """The pull policy of a container in Kubernetes' words; empty leaves it to the cluster.
-
-    The request names the one to use now. Else it is the first that the image asks for (`helper` follows the build's
-    image), else the first configured one.
-    """
-    asked = {service.name: service.pull_policies for service in request.services}
-    own = asked.get(container, request.job.image.pull_policy if request.job.image else ())
-    first = next(iter(own or request.kubernetes.pull_policy), "")
-    return _PULL_POLICIES.get(request.pull_policies.get(container, first), "")
 
 
 def _build_container(request: PodRequest) -> Manifest:

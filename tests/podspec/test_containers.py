@@ -6,7 +6,7 @@ import pytest
 
 from runner.config.kubernetes import KubernetesConfig
 from runner.job.variables import Variable, Variables
-from runner.podspec.containers import build_containers, build_resources, pull_policy
+from runner.podspec.containers import build_containers, build_resources
 
 
 def container(request: Any, name: str) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def test_service_container_when_everything_is_given(make_request: Any) -> None:
             ]
         },
         kubernetes={
+            "pull_policy": "if-not-present",
             "service_cpu_limit": "1",
             "service_memory_request": "1Gi",
             "service_container_security_context": {"run_as_non_root": True},
@@ -80,40 +81,6 @@ def test_entrypoints_are_kept_when_the_flag_honors_them(make_request: Any) -> No
     assert ("command" in build, build["args"]) == (False, ["sh", "-c", "build agent"])
     assert ("command" in helper, helper["args"]) == (False, ["sh", "-c", "helper agent"])
     assert (service["command"], service["args"]) == (["a"], ["b"])
-
-
-@pytest.mark.parametrize(
-    ("job", "kubernetes", "policies", "expected"),
-    [
-        ({}, {}, {}, ("", "", "")),
-        ({}, {"pull_policy": ["always", "never"]}, {}, ("Always", "Always", "Always")),
-        (
-            {"image": {"name": "x", "pull_policy": ["never"]}},
-            {"pull_policy": ["always"]},
-            {},
-            ("Never", "Never", "Always"),
-        ),
-        ({}, {"pull_policy": ["always"]}, {"svc-0": "if-not-present"}, ("Always", "Always", "IfNotPresent")),
-        (
-            {"services": [{"name": "db", "pull_policy": ["never"]}]},
-            {"pull_policy": ["always"]},
-            {},
-            ("Always", "Always", "Never"),
-        ),
-    ],
-    ids=["cluster decides", "configured", "image", "chosen for this try", "service"],
-)
-def test_pull_policy_when(
-    make_request: Any,
-    job: dict[str, Any],
-    kubernetes: dict[str, Any],
-    policies: dict[str, str],
-    expected: tuple[str, str, str],
-) -> None:
-    """The helper follows the build's image; what the fallback chose wins over all."""
-    request = make_request(job={"services": [{"name": "db"}], **job}, kubernetes=kubernetes, pull_policies=policies)
-
-    assert tuple(pull_policy(name, request) for name in ("build", "helper", "svc-0")) == expected
 
 
 @pytest.mark.parametrize(
