@@ -7,20 +7,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+Severity = Literal["error", "warning", "note"]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing to tell about a configuration.
 
-    An `error` keeps it from being used; with a `warning` it works, though perhaps not as its writer thought.
+    An `error` keeps it, or jobs, from working; with a `warning` it works, though perhaps not as its writer thought; a
+    `note` is advice.
     """
 
-    severity: Literal["error", "warning"]
+    severity: Severity
     file: str
     line: int
     path: str
     """Keys and indexes as the file spells them, such as `runners.0.kubernetes.poll_timeout`; empty for the file."""
     message: str
+    column: int = 0
+    """Counted from 1; 0 where it is not known."""
+    rule: str = ""
+    """What kind of finding it is, such as `unknown-key`."""
+    remedy: str = ""
+    """What would be right, where the message does not say it already."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: "

@@ -15,8 +15,8 @@ from runner.config.base import Table
 from runner.config.positions import Path
 from runner.config.values import Secret
 
-Warn = Callable[[Path, str], None]
-"""Takes a warning: the path as the file spells it, and the sentence."""
+Warn = Callable[[Path, str, str], None]
+"""Takes a warning: the path as the file spells it, the kind of finding, and the sentence."""
 
 
 Fields = tuple[str, ...]
@@ -78,7 +78,7 @@ class FieldNames:
         for key, names in self._claims(model, table, spelled):
             place = (*spelled, key)
             if taken := [name for name in names if name in values]:
-                self._warn(place, f"the key is ignored, for {taken[0]} is set already")
+                self._warn(place, "key-set-twice", f"the key is ignored, for {taken[0]} is set already")
             for name in names:
                 if name not in values:
                     values[name] = self._value(model.model_fields[name], table[key], (*fields, name), place)
@@ -110,13 +110,14 @@ class FieldNames:
             low = key.casefold()
             # `register` writes guards with empty values and empty tables: they ask for nothing.
             if low in model.NOT_ACTED_ON and table[key]:
-                self._warn((*spelled, key), "this version does not act on the key")
+                self._warn((*spelled, key), "key-not-acted-on", "this version does not act on the key")
             if key in names:
                 claims.append((1, key, (names[key],)))
             elif low in folded:
                 claims.append((2, key, (folded[low],)))
             elif low in former:
-                self._warn((*spelled, key), f"the key is a former name; write {' and '.join(former[low].fields)}")
+                today = " and ".join(former[low].fields)
+                self._warn((*spelled, key), "former-key", f"the key is a former name; write {today}")
                 claims.append((0 if former[low].wins else 3, key, former[low].fields))
             else:
                 self._leftover(model, key, (*spelled, key))
@@ -128,4 +129,4 @@ class FieldNames:
         if low in model.KNOWN_BUT_UNUSED | model.NOT_ACTED_ON:
             return
         known = [toml_key(name, field) for name, field in model.model_fields.items()]
-        self._warn(path, "the key is unknown and ignored" + nearest(low, [*known, *model.NOT_ACTED_ON]))
+        self._warn(path, "unknown-key", "the key is unknown and ignored" + nearest(low, [*known, *model.NOT_ACTED_ON]))

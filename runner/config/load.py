@@ -7,17 +7,18 @@ ran before. What an older or newer version would have understood is a warning, w
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from runner.config.findings import ConfigError, Finding
+from runner.config.findings import ConfigError, Finding, Severity
 from runner.config.keys import FieldNames, nearest
 from runner.config.model import MOST_LABELS, Config
-from runner.config.positions import Path, line_of, positions
+from runner.config.positions import Path, place_of, positions
 from runner.job.feature_flags import FLAGS
 from runner.job.variables import expand_text
 
@@ -33,6 +34,27 @@ def parse_config(
     `environ` fills `$VAR` in `url` and `token`, and nothing else, as the original does. Raises `ConfigError` with all
     findings if there is an error among them.
     """
+    reading = read_config(text, file=file, environ=environ)
+    if reading.config is None:
+        raise ConfigError(reading.findings)
+    return reading.config, reading.findings
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that a text says: the configuration, what there is to tell of it, and the way back to the text."""
+
+    config: Config | None
+    """None if there is an error among the findings."""
+    findings: tuple[Finding, ...]
+    document: Mapping[str, Any]
+    """The tables as TOML has them, with the keys as they are spelled."""
+    spelled: Callable[[Path], Path]
+    """Gives a path of the models' fields as the file spells it, as far as the file has it."""
+
+
+def read_config(text: str, *, file: str = "config.toml", environ: Mapping[str, str] = {}) -> Reading:
+    """Read a configuration with what is needed to say more about it. Raises `ConfigError` if the text is no TOML."""
     text = text.removeprefix("\ufeff")
     document = _document(text, file)
     report = _Report(text, file)
@@ -47,13 +69,12 @@ def parse_config(
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             path = _original(detail["loc"], kept)
-            report.error(names.spelled(path), _reason(detail, path, names, document))
+            report.error(names.spelled(path), "invalid-value", _reason(detail, path, names, document))
     else:
         _check(config, kept, names, report)
     findings = report.findings()
-    if config is None or any(finding.severity == "error" for finding in findings):
-        raise ConfigError(findings)
-    return config, findings
+    usable = None if any(finding.severity == "error" for finding in findings) else config
+    return Reading(usable, findings, document, lambda path: names.spelled(_original(path, kept)))
 
 
 class _Report:
@@ -62,24 +83,25 @@ class _Report:
     def __init__(self, text: str, file: str) -> None:
         self._text = text
         self._file = file
-        self._told: list[tuple[Literal["error", "warning"], Path, str]] = []
+        self._told: list[tuple[Severity, Path, str, str]] = []
 
-    def warning(self, path: Path, message: str) -> None:
-        self._told.append(("warning", path, message))
+    def warning(self, path: Path, rule: str, message: str) -> None:
+        self._told.append(("warning", path, rule, message))
 
-    def error(self, path: Path, message: str) -> None:
-        self._told.append(("error", path, message))
+    def error(self, path: Path, rule: str, message: str) -> None:
+        self._told.append(("error", path, rule, message))
 
     def drop_below(self, path: Path) -> None:
         """Forget what was told of a table that is left out."""
         self._told = [told for told in self._told if told[1][: len(path)] != path]
 
     def findings(self) -> tuple[Finding, ...]:
-        lines = positions(self._text) if self._told else {}
-        findings = [
-            Finding(severity, self._file, line_of(lines, path), ".".join(map(str, path)), message)
-            for severity, path, message in self._told
-        ]
+        places = positions(self._text) if self._told else {}
+        findings = []
+        for severity, path, rule, message in self._told:
+            line, column = place_of(places, path)
+            name = ".".join(map(str, path))
+            findings.append(Finding(severity, self._file, line, name, message, column=column, rule=rule))
         return tuple(sorted(findings, key=lambda finding: finding.line))
 
 
@@ -98,7 +120,8 @@ def _document(text: str, file: str) -> dict[str, Any]:
     line, column = (int(place["line"]), int(place["column"])) if place and place["line"] else (last_line, 0)
     reason = sentence[: place.start()] if place else sentence
     # Raised out here: the text of the error above, as its context, would be all of the file in newer Pythons.
-    raise ConfigError([Finding("error", file, line, "", reason + _quotation(text, line, column))])
+    what = reason + _quotation(text, line, column)
+    raise ConfigError([Finding("error", file, line, "", what, column=column, rule="toml-syntax")])
 
 
 _LONGEST_QUOTATION = 120
@@ -138,6 +161,7 @@ def _keep_runners(values: dict[str, Any], names: FieldNames, report: _Report) ->
         what = f"there is no executor {_quoted(executor)} here" if executor else "no executor is named"
         report.warning(
             names.spelled(("runners", index, "executor")),
+            "other-executor",
             f'{what}; the runner is left out (this service has executor = "{EXECUTOR}")',
         )
     values["runners"] = [runners[index] for index in kept]
@@ -160,9 +184,9 @@ def _prepare(runner: object, index: int, names: FieldNames, report: _Report, env
     place = names.spelled(("runners", index, "url"))
     if _HOST.fullmatch(url):
         runner["url"] = f"https://{url}"
-        report.warning(place, "the URL has no scheme; https:// is taken")
+        report.warning(place, "url-without-scheme", "the URL has no scheme; https:// is taken")
     if url.rstrip("/").endswith("/ci"):
-        report.warning(place, "the /ci at the end of the URL is of former times and is dropped")
+        report.warning(place, "url-of-former-times", "the /ci at the end of the URL is of former times and is dropped")
 
 
 def _original(loc: Path, kept: list[int]) -> Path:
@@ -231,7 +255,9 @@ def _check(config: Config, kept: list[int], names: FieldNames, report: _Report) 
         for name in runner.feature_flags:
             if name not in FLAGS:
                 place = names.spelled(("runners", index, "feature_flags", name))
-                report.warning(place, "the feature flag is unknown and ignored" + nearest(name, FLAGS))
+                what = "the feature flag is unknown and ignored" + nearest(name, FLAGS)
+                report.warning(place, "unknown-feature-flag", what)
         if len({**config.labels, **runner.labels}) > MOST_LABELS:
             place = names.spelled(("runners", index, "labels"))
-            report.error(place, f"A runner should have at most {MOST_LABELS} labels, the global ones included")
+            what = f"A runner should have at most {MOST_LABELS} labels, the global ones included"
+            report.error(place, "too-many-labels", what)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.positions import Path, line_of, positions
+from runner.config.positions import Path, Place, place_of, positions
 
 TEXT = '''\
 concurrent = 4 # a comment = 5
@@ -72,7 +72,7 @@ def paths(value: Any, at: Path = ()) -> Iterator[Path]:
 )
 def test_position_is_the_line_of_the_key(path: Path, line: int) -> None:
     """Each path is found at the line where its key, element or table header stands."""
-    assert positions(TEXT)[path] == line
+    assert positions(TEXT)[path].line == line
 
 
 def test_positions_know_the_same_paths_as_tomllib() -> None:
@@ -80,14 +80,34 @@ def test_positions_know_the_same_paths_as_tomllib() -> None:
     assert set(positions(TEXT)) == set(paths(tomllib.loads(TEXT)))
 
 
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [
+        ((), 1),
+        (("runners",), 3),
+        (("runners", 0), 3),
+        (("runners", 0, "name"), 3),
+        (("runners", 0, "environment", 1), 5),
+        (("runners", 0, "kubernetes"), 12),
+        (("runners", 0, "kubernetes", "dotted"), 5),
+        (("runners", 0, "kubernetes", "dotted", "key"), 14),
+        (("runners", 0, "kubernetes", "dotted", "key", "y", "z"), 42),
+        (("runners", 0, "kubernetes", "volumes", "host_path", 1), 34),
+    ],
+)
+def test_column_is_that_of_the_key_or_element(path: Path, column: int) -> None:
+    """A place's column is the one where the key itself begins, in a header, a dotted key or an inline table."""
+    assert positions(TEXT)[path].column == column
+
+
 def test_line_of_a_missing_key_is_that_of_its_table() -> None:
     """A key that is not there is reported at the table that lacks it."""
-    assert line_of(positions(TEXT), ("runners", 1, "token")) == 18
+    assert place_of(positions(TEXT), ("runners", 1, "token")) == Place(18, 3)
 
 
 def test_line_of_anything_in_an_empty_text_is_one() -> None:
     """Even an empty file has a first line."""
-    assert line_of(positions(""), ("runners", 0)) == 1
+    assert place_of(positions(""), ("runners", 0)) == Place(1, 1)
 
 
 @pytest.mark.parametrize(
@@ -117,12 +137,12 @@ def test_what_follows_a_value_is_found_behind_it(value: str) -> None:
     text = f"a = {value} # tail\nb.c = {value}\n"
     index = positions(text)
     assert set(index) == set(paths(tomllib.loads(text)))
-    assert index["b", "c"] == f"a = {value} # tail\n".count("\n") + 1
+    assert index["b", "c"].line == f"a = {value} # tail\n".count("\n") + 1
 
 
 def test_positions_count_lines_with_carriage_returns() -> None:
     """Files from Windows have the same line numbers."""
-    assert positions("a = 1\r\n\r\n[b]\r\nc = '''x\r\ny'''\r\nd = 2\r\n")["b", "d"] == 6
+    assert positions("a = 1\r\n\r\n[b]\r\nc = '''x\r\ny'''\r\nd = 2\r\n")["b", "d"] == Place(6, 1)
 
 
 KEYS = st.text(st.sampled_from("ab.-_ ]#\"'\\é\n"), max_size=4)
@@ -177,4 +197,8 @@ def test_positions_agree_with_tomllib_on_any_document(document: dict[str, Any]) 
     text = written(document)
     index = positions(text)
     assert set(index) == set(paths(tomllib.loads(text)))
-    assert all(index[path[:-1]] <= line <= text.count("\n") + 1 for path, line in index.items() if path)
+    lines = text.split("\n")
+    for path, (line, column) in index.items():
+        if path:
+            assert index[path[:-1]].line <= line
+            assert isinstance(path[-1], int) or lines[line - 1][column - 1 :].startswith(quoted(path[-1]))
