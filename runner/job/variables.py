@@ -5,13 +5,17 @@ of a key, a pod's environment takes the last value at the first place, `CI_JOB_S
 is Go's `os.Expand` in a single pass, as GitLab Runner does it: it is no shell, and what comes out is not read again.
 """
 
+from __future__ import annotations
+
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-from runner.job.payload import Job, JobVariable
+if TYPE_CHECKING:
+    # Whoever only expands a text, as the configuration does, pays for no models of the payload.
+    from runner.job.payload import Job, JobVariable
 
 TEMPORARY_DIRECTORY_KEY = "RUNNER_TEMP_PROJECT_DIR"
 """Names the directory that holds the job's file variables."""
@@ -82,7 +86,7 @@ class Variable:
     internal: bool = False
 
     @classmethod
-    def of(cls, payload: JobVariable) -> "Variable":
+    def of(cls, payload: JobVariable) -> Variable:
         """Take over a variable of the job's payload."""
         return cls(
             key=payload.key,
@@ -94,7 +98,7 @@ class Variable:
         )
 
     @classmethod
-    def provided(cls, key: str, value: str) -> "Variable":
+    def provided(cls, key: str, value: str) -> Variable:
         """Make a variable that the runner provides and anyone may see."""
         return cls(key=key, value=value, public=True, internal=True)
 
@@ -115,8 +119,8 @@ class Variables:
     @overload
     def __getitem__(self, index: int) -> Variable: ...
     @overload
-    def __getitem__(self, index: slice) -> "Variables": ...
-    def __getitem__(self, index: int | slice) -> "Variable | Variables":
+    def __getitem__(self, index: slice) -> Variables: ...
+    def __getitem__(self, index: int | slice) -> Variable | Variables:
         return Variables(self._items[index]) if isinstance(index, slice) else self._items[index]
 
     def __len__(self) -> int:
@@ -161,7 +165,7 @@ class Variables:
         """Replace the variables in a text, once: `$$` is `$`, shell specials and unknown names are empty."""
         return expand_text(text, self._lookup)
 
-    def expanded(self) -> "Variables":
+    def expanded(self) -> Variables:
         """Expand every value that is not raw, each once and against this unexpanded list.
 
         The result is final: its variables are raw, so that expanding it again changes nothing and costs nothing.
@@ -173,11 +177,11 @@ class Variables:
             for variable in self._items
         )
 
-    def with_(self, *more: Variable) -> "Variables":
+    def with_(self, *more: Variable) -> Variables:
         """Append variables, which override earlier ones of the same key."""
         return Variables((*self._items, *more))
 
-    def with_job_status(self, status: str) -> "Variables":
+    def with_job_status(self, status: str) -> Variables:
         """Set `CI_JOB_STATUS` in its first entry: the runner's own, whatever a job added behind it."""
         items = list(self._items)
         for index, variable in enumerate(items):
