@@ -14,14 +14,21 @@ from runner.podspec.manifest import Manifest
 from runner.podspec.request import PodRequest
 from runner.podspec.services import PodService
 
+_PRIVATE = frozenset({"DOCKER_AUTH_CONFIG"})
+"""Variables that hold passwords by their nature, however they were declared: scripts still get them."""
 _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 """A name that every API server takes. Any other could cost the whole pod, and no shell can export it."""
 
 
 def build_environment(variables: Variables) -> list[Manifest]:
     """Build the environment of `build`: public variables, each once, `$` doubled against Kubernetes' `$(NAME)`."""
-    public = variables.expanded().public_environment()
-    return [{"name": name, "value": value} for name, value in public if _NAME.fullmatch(name)]
+    final = variables.expanded()
+    hidden = tuple(value.replace("$", "$$") for value in _private_values(final))
+    return [
+        {"name": name, "value": value}
+        for name, value in final.public_environment()
+        if name not in _PRIVATE and _NAME.fullmatch(name) and not any(secret in value for secret in hidden)
+    ]
 
 
 def build_service_environment(service: PodService, request: PodRequest) -> list[Manifest]:
@@ -77,10 +84,15 @@ def _own_values(service: PodService, variables: Variables) -> Iterator[tuple[Var
     """
     everything = variables.expanded()
     public = Variables(variable for variable in everything if variable.public or variable.internal)
-    secrets = everything.masked_values()
+    secrets = (*everything.masked_values(), *_private_values(everything))
     for variable in service.environment:
         if not _NAME.fullmatch(variable.key):
             continue
         value = variable.value if variable.raw else everything.expand(variable.value)
         same = variable.raw or value == public.expand(variable.value)
-        yield variable, value, same and not any(secret in value for secret in secrets)
+        is_open = same and variable.key not in _PRIVATE and not any(secret in value for secret in secrets)
+        yield variable, value, is_open
+
+
+def _private_values(variables: Variables) -> tuple[str, ...]:
+    return tuple(value for name in sorted(_PRIVATE) if (value := variables.content(name)))

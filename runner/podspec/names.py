@@ -37,6 +37,11 @@ class Names:
         return f"{self.pod}-registry"
 
     @property
+    def disruption_budget(self) -> str:
+        """The PodDisruptionBudget of the pod."""
+        return f"{self.pod}-pdb"
+
+    @property
     def environment(self) -> str:
         """The Secret with the values of service variables that must not stand in the pod."""
         return f"{self.pod}-environment"
@@ -44,6 +49,11 @@ class Names:
     def job_secret(self, index: int) -> str:
         """The Secret with part `index` of what another manager needs to go on with this job."""
         return f"{self.pod}-job-{index}"
+
+
+def job_namespace(job_id: int) -> str:
+    """The namespace of one job alone, where each job has one (`namespace_per_job`)."""
+    return f"ci-job-{job_id}"
 
 
 def names_for(*, short_token: str, project_id: int, concurrent_project_id: int, random: str) -> Names:

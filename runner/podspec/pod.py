@@ -103,6 +103,8 @@ def _toleration(taint: str, effect: str) -> Manifest:
 def _access(request: PodRequest) -> Manifest:
     kubernetes = request.kubernetes
     secrets = dict.fromkeys((*kubernetes.image_pull_secrets, *request.pull_secrets))
+    if kubernetes.use_service_account_image_pull_secrets:
+        secrets.clear()
     return filled(
         {
             "serviceAccountName": kubernetes.service_account,

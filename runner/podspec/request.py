@@ -7,7 +7,7 @@ from runner.config.kubernetes import KubernetesConfig
 from runner.config.model import RunnerConfig
 from runner.job.payload import Job
 from runner.job.variables import Variables
-from runner.podspec.names import Names
+from runner.podspec.names import Names, job_namespace
 from runner.podspec.services import PodService
 
 
@@ -68,7 +68,9 @@ class PodRequest:
 
     @property
     def pod_namespace(self) -> str:
-        """The namespace the pod is made in."""
+        """The namespace the pod is made in; one of the job's own wins over any other."""
+        if self.kubernetes.namespace_per_job:
+            return job_namespace(self.job.id)
         return self.namespace or self.kubernetes.namespace
 
     def flag(self, name: str, *, default: bool) -> bool:

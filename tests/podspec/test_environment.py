@@ -4,7 +4,7 @@ from typing import Any
 
 from runner.job.payload import JobVariable
 from runner.job.variables import Variable, Variables
-from runner.podspec.environment import build_environment_secret, build_service_environment
+from runner.podspec.environment import build_environment, build_environment_secret, build_service_environment
 
 NAME = "runner-abcdefghi-project-77-concurrent-0-q1w2e3r4-environment"
 
@@ -82,3 +82,23 @@ def test_service_environment_refers_to_a_secret_when_a_value_is_private(make_req
             "svc-0.2": "eGh1bnRlcjJodW50ZXIyeA==",
         },
     }
+
+
+def test_environment_never_holds_the_registries_passwords(make_request: Any) -> None:
+    """DOCKER_AUTH_CONFIG stays out of the pod, under another name too; a service that wants it has a Secret."""
+    auths = '{"auths": {"r.example.com": {"auth": "dTpw"}}}'
+    variables = Variables(
+        (
+            Variable("DOCKER_AUTH_CONFIG", auths, public=True, internal=True),
+            Variable("COPY", "x $DOCKER_AUTH_CONFIG", public=True),
+            Variable("REGION", "north", public=True),
+        )
+    )
+    wanted = [
+        {"key": "DOCKER_AUTH_CONFIG", "value": "{}"},
+        {"key": "CONFIG", "value": "$DOCKER_AUTH_CONFIG"},
+    ]
+    request = make_request(job={"services": [{"name": "dind", "variables": wanted}]}, variables=variables)
+    assert build_environment(request.variables) == [{"name": "REGION", "value": "north"}]
+    environment = build_service_environment(request.services[0], request)
+    assert [entry["name"] for entry in environment if "valueFrom" in entry] == ["DOCKER_AUTH_CONFIG", "CONFIG"]

@@ -257,6 +257,13 @@ def test_build_pod_uses_the_given_namespace_and_secrets_when_the_job_has_its_own
     assert pod["spec"]["imagePullSecrets"] == [{"name": "a"}, {"name": "made"}]
 
 
+def test_build_pod_names_no_registry_secret_when_the_service_accounts_own_apply(make_request: Any) -> None:
+    """With use_service_account_image_pull_secrets the list stays empty, as in TestSetupBuildPod."""
+    kubernetes = {"image_pull_secrets": ["a"], "use_service_account_image_pull_secrets": True}
+
+    assert "imagePullSecrets" not in build_pod(make_request(kubernetes=kubernetes, pull_secrets=("made",)))["spec"]
+
+
 def test_pod_warnings_when_configuration_is_half_wrong(make_request: Any) -> None:
     """What was left out of the pod is said in the job log, one line each."""
     request = make_request(

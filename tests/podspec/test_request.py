@@ -31,3 +31,10 @@ def test_request_falls_back_to_the_configuration_when_nothing_is_overwritten(mak
 
     assert (request.pod_namespace, request.kubernetes) == ("ci", request.config.kubernetes)
     assert (request.flag("FF_A", default=False), request.flag("FF_B", default=True)) == (True, True)
+
+
+def test_request_has_a_namespace_of_its_own_when_each_job_gets_one(make_request: Any) -> None:
+    """The job's own namespace wins over the configured and the overwritten one."""
+    request = make_request(kubernetes={"namespace_per_job": True}, namespace="overwritten")
+
+    assert request.pod_namespace == "ci-job-4711"
