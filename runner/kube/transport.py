@@ -7,7 +7,6 @@ for a 401, after which the credentials are renewed and the request is sent once 
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -23,11 +22,10 @@ from yarl import URL
 
 from runner.kube.channels import PROTOCOLS
 from runner.kube.errors import KubeError, UnavailableError, error_from_answer
+from runner.kube.sockets import Sockets
 
 if TYPE_CHECKING:
     import ssl
-
-    from aiohttp.connector import AddrInfoType
 
     from runner.kube.resources import Manifest
 
@@ -51,16 +49,6 @@ MESSAGE_BYTES = 32 * 1024 * 1024
 
 _ERROR_BODY_BYTES = 64 * 1024
 _CLOSE_TIMEOUT = 2.0
-
-# A peer that is gone answers no probe: the kernel ends such a connection within 50 s, also one on which we only listen
-# (a watch).
-_SOCKET_OPTIONS = (
-    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 15),
-    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
-    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
-    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 50_000),
-)
 
 
 class Credentials(Protocol):
@@ -151,6 +139,7 @@ class Transport:
         self.connection = connection
         self._user_agent = user_agent
         self._observe = observe
+        self._sockets = Sockets()
         self._calls = self._session(CALL_CONNECTIONS)
         self._streams = self._session(0)
         self._retired: aiohttp.ClientSession | None = None
@@ -192,10 +181,13 @@ class Transport:
             for session in (self._calls, self._streams, self._retired):
                 if session is not None:
                     await session.close()
+        # A session no longer knows the connections that it has let go of, and some of them linger.
+        with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+            await self._sockets.aclose()
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=limit, ssl=self.connection.tls or True, socket_factory=_keepalive_socket, keepalive_timeout=30.0
+            limit=limit, ssl=self.connection.tls or True, socket_factory=self._sockets.make, keepalive_timeout=30.0
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -392,13 +384,3 @@ def _parse_object(body: bytes, request: Request, status: int) -> Manifest:
             f"{request.sentence}: the answer ({status}) is no JSON object.", status=status, reason="NotJSON"
         )
     return parsed
-
-
-def _keepalive_socket(address: AddrInfoType) -> socket.socket:
-    family, kind, protocol = address[:3]
-    made = socket.socket(family, kind, protocol)
-    for level, name, value in _SOCKET_OPTIONS:
-        # Not every system has every option; those that miss one still have the keepalive of the streams.
-        if (option := getattr(socket, name, None)) is not None:
-            made.setsockopt(level, option, value)
-    return made
