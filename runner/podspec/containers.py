@@ -122,6 +122,8 @@ def _user(container: str, request: PodRequest, context: ContainerSecurityContext
         context=context,
         pod_context=request.kubernetes.pod_security_context,
         requested=request.variables.expanded().expand(requested),
+        allowed_users=request.kubernetes.allowed_users,
+        allowed_groups=request.kubernetes.allowed_groups,
     )
 
 

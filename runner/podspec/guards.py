@@ -8,7 +8,7 @@ Runner does.
 from functools import lru_cache
 from typing import Any
 
-from runner.podspec.quantity import QuantityError, parse_quantity
+from runner.job.quantity import QuantityError, parse_quantity
 from runner.podspec.quoting import quoted, shown
 
 _PATTERN_MEMORY_BYTES = 2 * 1024 * 1024
@@ -45,7 +45,7 @@ def amount_within(limit: str, text: str, *, resource: str) -> str:
     try:
         amount, most = parse_quantity(text), parse_quantity(limit)
     except QuantityError as error:
-        raise GuardError(f"parsing resource limit: {error}") from None
+        raise GuardError(f"parsing resource limit: {shown(str(error))}") from None
     if amount > most:
         raise GuardError(
             f"the resource {quoted(resource)} requested {quoted(text)} is higher than limit allowed {quoted(limit)}"

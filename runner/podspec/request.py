@@ -52,6 +52,8 @@ class PodRequest:
     directories: Directories
     namespace: str = ""
     """Namespace of the pod; empty: the configured one."""
+    origins: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """The job's variable behind each value of `config` that it overwrote, by key of `[runners.kubernetes]`."""
     services: tuple[PodService, ...] = ()
     feature_flags: Mapping[str, bool] = field(default_factory=dict)
     pull_policies: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from runner.job.payload import Job, Service
 from runner.job.variables import Variable, Variables, environment_variables
 from runner.podspec.manifest import Manifest
 from runner.podspec.names import image_host_names, is_dns_subdomain, service_container_names
+from runner.podspec.quoting import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ def service_host_names(services: Iterable[PodService]) -> tuple[str, ...]:
         for alias in service.aliases:
             if not is_dns_subdomain(alias):
                 raise JobConfigurationError(
-                    f'the alias "{alias}" of service "{service.image}" is no host name: use lower case letters, '
-                    'digits, "-" and "."'
+                    f"the alias {quoted(alias)} of service {quoted(service.image)} is no host name: use lower "
+                    'case letters, digits, "-" and "."'
                 )
             names[alias] = None
     return tuple(names)

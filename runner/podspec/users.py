@@ -8,6 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.config.kubernetes import ContainerSecurityContext, PodSecurityContext
+from runner.podspec.quoting import quoted
+
+MOST = 2**31 - 1
+"""The highest number that Kubernetes takes for a user or a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,43 +48,61 @@ def container_user(
     uid_text, _, gid_text = requested.partition(":")
     users = _Limits(container, "uid", tuple(allowed_users))
     groups = _Limits(container, "gid", tuple(allowed_groups))
-    uid, uid_warning = _chosen(users, uid_text.strip(), (context.run_as_user, pod_context.run_as_user))
-    gid, gid_warning = _chosen(groups, gid_text.strip(), (context.run_as_group, pod_context.run_as_group))
-    return ContainerUser(uid, gid, tuple(text for text in (uid_warning, gid_warning) if text))
+    uid, uid_warnings = _chosen(users, uid_text.strip(), (context.run_as_user, pod_context.run_as_user))
+    gid, gid_warnings = _chosen(groups, gid_text.strip(), (context.run_as_group, pod_context.run_as_group))
+    return ContainerUser(uid, gid, uid_warnings + gid_warnings)
 
 
-def _chosen(limits: _Limits, requested: str, configured: tuple[int | None, int | None]) -> tuple[int | None, str]:
+def _chosen(
+    limits: _Limits, requested: str, configured: tuple[int | None, int | None]
+) -> tuple[int | None, tuple[str, ...]]:
     for number, source in zip(configured, ("container", "pod"), strict=True):
         if number is not None:
             return number, _overruled(limits, requested, f"{number} in the {source} security context")
     if not requested:
-        return None, ""
-    problem = _problem(limits, requested)
+        return None, ()
+    numbers, skipped = _numbers(limits)
+    problem = _problem(requested, numbers, limited=bool(limits.allowed))
     if not problem:
-        return int(requested), ""
+        return int(requested), skipped
     return None, (
-        f"Error parsing '{limits.word}' from image options for container \"{limits.container}\", "
-        f"using the configured security context: {problem}"
+        *skipped,
+        f"Error parsing '{limits.word}' from image options for container {quoted(limits.container)}, "
+        f"using the configured security context: {problem}",
     )
 
 
-def _overruled(limits: _Limits, requested: str, by: str) -> str:
+def _overruled(limits: _Limits, requested: str, by: str) -> tuple[str, ...]:
     if not requested:
-        return ""
+        return ()
     kind = "user" if limits.word == "uid" else "group"
+    container = quoted(limits.container)
     return (
-        f'Overriding {kind} for container "{limits.container}" to "{requested}" is not allowed: {kind} is set to {by}'
+        f"Overriding {kind} for container {container} to {quoted(requested)} is not allowed: {kind} is set to {by}",
     )
 
 
-def _problem(limits: _Limits, requested: str) -> str:
+def _numbers(limits: _Limits) -> tuple[frozenset[int], tuple[str, ...]]:
+    """The numbers of the list, and a warning for each entry that is none: it allows nobody."""
+    key = "allowed_users" if limits.word == "uid" else "allowed_groups"
+    wrong = [text for text in limits.allowed if not _is_number(text)]
+    return (
+        frozenset(int(text) for text in limits.allowed if _is_number(text)),
+        tuple(f"{key}: {quoted(text)} is left out, it is no number of a user or group" for text in wrong),
+    )
+
+
+def _is_number(text: str) -> bool:
     # isdecimal alone would take digits of other scripts, which int() reads and Kubernetes does not.
-    if not (requested.isascii() and requested.isdecimal()) or len(requested) > 10:
-        return f'"{requested}" is no number of a user or group'
+    return text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= MOST
+
+
+def _problem(requested: str, allowed: frozenset[int], *, limited: bool) -> str:
+    if not _is_number(requested):
+        return f"{quoted(requested)} is no number of a user or group"
     number = int(requested)
-    numbers = {int(text) for text in limits.allowed if text.isascii() and text.isdecimal()}
-    if number == 0 and 0 not in numbers:
+    if number == 0 and 0 not in allowed:
         return "0 (root) has to be allowed by name"
-    if limits.allowed and number not in numbers:
+    if limited and number not in allowed:
         return f"{number} is not in the list of allowed ones"
     return ""

@@ -48,15 +48,29 @@ def test_user_is_chosen_when(
     [
         ("0", (), (), ("uid", "0 (root) has to be allowed by name")),
         ("00", (), (), ("uid", "0 (root) has to be allowed by name")),
-        ("5", ("6", "x"), (), ("uid", "5 is not in the list of allowed ones")),
+        ("5", ("6", "07"), (), ("uid", "5 is not in the list of allowed ones")),
         ("me", (), (), ("uid", '"me" is no number of a user or group')),
         ("-1", (), (), ("uid", '"-1" is no number of a user or group')),
         ("0x0", (), (), ("uid", '"0x0" is no number of a user or group')),
         ("٠", (), (), ("uid", '"٠" is no number of a user or group')),
-        ("9" * 5000, (), (), ("uid", f'"{"9" * 5000}" is no number of a user or group')),
+        ("9" * 5000, (), (), ("uid", f'"{"9" * 200}..." is no number of a user or group')),
+        (f"{2**31}", (), (), ("uid", '"2147483648" is no number of a user or group')),
+        ("1\nERROR", (), (), ("uid", '"1\\nERROR" is no number of a user or group')),
         (":0", (), ("5",), ("gid", "0 (root) has to be allowed by name")),
     ],
-    ids=["root", "root in disguise", "not listed", "name", "negative", "hex", "other digits", "absurd", "root group"],
+    ids=[
+        "root",
+        "root in disguise",
+        "not listed",
+        "name",
+        "negative",
+        "hex",
+        "other digits",
+        "absurd",
+        "beyond",
+        "line",
+        "root group",
+    ],
 )
 def test_job_is_refused_with_a_warning_when(
     requested: str, users: tuple[str, ...], groups: tuple[str, ...], problem: tuple[str, str]
@@ -68,6 +82,17 @@ def test_job_is_refused_with_a_warning_when(
 def test_job_gets_root_when_it_is_allowed_by_name() -> None:
     """Listing a number is comparing numbers, not texts."""
     assert choose("0:07", users=("0",), groups=("7",)) == ContainerUser(0, 7)
+
+
+def test_entries_of_the_list_are_left_out_with_a_warning_when_they_are_no_numbers() -> None:
+    """They allow nobody, and a list of nothing else allows nobody at all."""
+    left_out = 'allowed_users: "root" is left out, it is no number of a user or group'
+    assert choose("5", users=("root", "5")) == ContainerUser(5, None, (left_out,))
+    assert choose("0", users=("root",)) == ContainerUser(
+        None, None, (left_out, PARSING.format("uid", "0 (root) has to be allowed by name"))
+    )
+    assert choose("5", users=("root",)).uid is None
+    assert choose("", users=("root",)) == ContainerUser()
 
 
 def test_job_is_overruled_with_a_notice_when_the_operator_decided() -> None:
