@@ -102,7 +102,11 @@ def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -
         bearer_token=kubernetes.bearer_token,
         kubeconfig=kubeconfig,
     )
-    retry = RetryPolicy(limit=kubernetes.retry_limit, backoff_max=kubernetes.retry_backoff_max / 1000)
+    retry = RetryPolicy(
+        limit=kubernetes.retry_limit,
+        backoff_max=kubernetes.retry_backoff_max / 1000,
+        limits=tuple(kubernetes.retry_limits.items()),
+    )
 
     async def open_client() -> KubeClient:
         return await connect(settings, retry=retry, observe=seen.kubernetes)

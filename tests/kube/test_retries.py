@@ -65,3 +65,49 @@ def test_what_the_server_asks_for_is_never_cut_short(asked: float, pause: float 
 def test_a_high_number_of_tries_does_not_overflow() -> None:
     """Doubling stops long before floats do."""
     assert RetryPolicy(limit=10_000).next_pause(UnavailableError("m"), tries=9_999, idempotent=True, spread=1.0) == 2.0
+
+
+RETRY_LIMITS: dict[str, tuple[tuple[tuple[str, int], ...], KubeError, int]] = {
+    "no table": ((), UnavailableError("m: etcdserver: request timed out"), 5),
+    "custom limit": ((("etcdserver: request timed out", 3),), UnavailableError("m: etcdserver: request timed out"), 3),
+    "custom limit of another error": ((("etcdserver: request timed out", 3),), UnavailableError("m: no leader"), 5),
+    "custom limit for a refusal": ((("exceeded quota", 10),), ForbiddenError("m: exceeded quota: q"), 10),
+    "custom limit for a reason": ((("NotFound", 2),), NotFoundError("m", reason="NotFound"), 2),
+    "the longest words": (
+        (("exceeded", 2), ("exceeded quota: q", 4), ("m", 9)),
+        ForbiddenError("m: exceeded quota: q"),
+        4,
+    ),
+    "words of the original's client": (
+        (("TLS handshake timeout", 7),),
+        UnavailableError("m", reason="ConnectTimeout"),
+        7,
+    ),
+    "in other letters": ((("Connection Refused", 7),), UnavailableError("m", reason="ConnectFailed"), 7),
+    "none at all": ((("exceeded quota", 0),), ForbiddenError("m: exceeded quota: q"), 1),
+    "no words": ((("", 9),), ForbiddenError("m"), 1),
+}
+
+
+@pytest.mark.parametrize(("limits", "error", "tries"), RETRY_LIMITS.values(), ids=RETRY_LIMITS.keys())
+def test_tries_as_TestRetryLimits_has_them(  # noqa: N802 -- upstream's name
+    limits: tuple[tuple[str, int], ...], error: KubeError, tries: int
+) -> None:
+    """The operator's table names errors by their words and wins over `retry_limit`, in both directions."""
+    policy = RetryPolicy(limit=5, limits=limits)
+    pauses = [policy.next_pause(error, tries=done, idempotent=True, spread=0.5) for done in range(1, 20)]
+    assert sum(pause is not None for pause in pauses) + 1 == tries
+
+
+@pytest.mark.parametrize(
+    ("error", "repeat"),
+    [
+        pytest.param(UnavailableError("boom"), False, id="lost on the way"),
+        pytest.param(UnavailableError("boom", sent=False), True, id="never sent"),
+        pytest.param(ForbiddenError("boom"), True, id="refused"),
+    ],
+)
+def test_the_operators_table_repeats_nothing_that_could_take_effect_twice(error: KubeError, repeat: bool) -> None:
+    """Words choose how often, never whether it may do harm."""
+    policy = RetryPolicy(limits=(("boom", 3),))
+    assert (policy.next_pause(error, tries=1, idempotent=False, spread=0.0) is not None) is repeat
