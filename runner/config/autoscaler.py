@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runner.config.base import Table
+from runner.config.base import FILE_ONLY, Given, Table
 from runner.config.values import Flag, GoDuration, Number, Texts, Unit
 
 
@@ -23,8 +23,12 @@ class AutoscalerPolicy(Table):
 class AutoscalerConfig(Table):
     """`[runners.kubernetes.autoscaler]`."""
 
-    max_pause_pods: Number = Field(0, description="most pods to keep; 0: no limit")
-    pause_pod_image: str = Field("registry.k8s.io/pause:3.10", description="image of the pods")
-    pause_pod_priority_class_name: str = Field("", description="priority class of the pods; empty: one is made")
-    pause_pod_image_pull_secrets: Texts = Field((), description="names of registry secrets for the image")
-    policy: tuple[AutoscalerPolicy, ...] = Field((), description="how many pods to keep when")
+    max_pause_pods: Annotated[Number, FILE_ONLY] = Field(0, description="most pods to keep; 0: no limit")
+    pause_pod_image: Annotated[str, FILE_ONLY] = Field("registry.k8s.io/pause:3.10", description="image of the pods")
+    pause_pod_priority_class_name: Annotated[str, FILE_ONLY] = Field(
+        "", description="priority class of the pods; empty: one is made"
+    )
+    pause_pod_image_pull_secrets: Annotated[Texts, Given(flag="")] = Field(
+        (), description="names of registry secrets for the image"
+    )
+    policy: Annotated[tuple[AutoscalerPolicy, ...], FILE_ONLY] = Field((), description="how many pods to keep when")

@@ -19,6 +19,24 @@ class FormerKey:
 
     fields: tuple[str, ...]
     wins: bool = False
+    meant: str = ""
+    """What the key asked for, where today's field asks for something else. The key then has a field of its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Under which names `register` takes a field, where they are not those of the rule in `inputs.py`.
+
+    An empty name means that there is none. On a table it is the beginning of its fields' names; a table without an
+    environment name has none for its fields either.
+    """
+
+    env: str | None = None
+    flag: str | None = None
+
+
+FILE_ONLY = Given(env="", flag="")
+"""Marks a field that only config.toml can set."""
 
 
 class Table(BaseModel):

@@ -1,9 +1,11 @@
 """`[runners.cache]`: the distributed cache. Keys are in the original's spelling, matched in any case."""
 
+from typing import Annotated
+
 from pydantic import AliasGenerator, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 
-from runner.config.base import Table
+from runner.config.base import Given, Table
 from runner.config.values import Flag, Number, SecretText
 
 
@@ -23,7 +25,9 @@ class CacheS3Config(_Pascal):
     bucket_name: str = Field("", description="bucket")
     bucket_location: str = Field("", description="region of the bucket")
     insecure: Flag = Field(False, description="speak plain HTTP")
-    authentication_type: str = Field("", description="`access-key` or `iam`; empty: by what keys are there")
+    authentication_type: Annotated[str, Given(flag="cache-s3-authentication_type")] = Field(
+        "", description="`access-key` or `iam`; empty: by what keys are there"
+    )
     server_side_encryption: str = Field("", description="`S3`, `KMS` or `DSSE-KMS`")
     server_side_encryption_key_id: str = Field(
         "", validation_alias="ServerSideEncryptionKeyID", description="key for `KMS`"
@@ -42,7 +46,9 @@ class CacheGcsConfig(_Pascal):
 
     access_id: str = Field("", validation_alias="AccessID", description="service account")
     private_key: SecretText = Field("", description="key of the service account")
-    credentials_file: str = Field("", description="file with the service account and its key")
+    credentials_file: Annotated[str, Given(env="GOOGLE_APPLICATION_CREDENTIALS")] = Field(
+        "", description="file with the service account and its key"
+    )
     bucket_name: str = Field("", description="bucket")
     universe_domain: str = Field("", description="domain of another cloud than Google's public one")
 
@@ -62,7 +68,9 @@ class CacheConfig(_Pascal):
     type: str = Field("", description="`s3`, `gcs` or `azure`; empty: no distributed cache")
     path: str = Field("", description="prefix of all objects in the bucket")
     shared: Flag = Field(False, description="share the cache between runners: leave the runner out of the path")
-    max_uploaded_archive_size: Number = Field(0, description="largest archive to upload, in bytes; 0: any size")
+    max_uploaded_archive_size: Annotated[
+        Number, Given(env="CACHE_MAXIMUM_UPLOADED_ARCHIVE_SIZE", flag="cache-max_uploaded_archive_size")
+    ] = Field(0, description="largest archive to upload, in bytes; 0: any size")
     s3: CacheS3Config = Field(CacheS3Config(), validation_alias="s3", description="Amazon S3 and its likes")
     gcs: CacheGcsConfig = Field(CacheGcsConfig(), validation_alias="gcs", description="Google Cloud Storage")
     azure: CacheAzureConfig = Field(CacheAzureConfig(), validation_alias="azure", description="Azure Blob Storage")

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from runner.config.base import Table
+from runner.config.base import Given, Table
 from runner.config.values import Flag, Pattern, SecretText, checked
 
 
@@ -19,23 +19,29 @@ class ConnectionKeys(Table):
     host: Annotated[str, checked(_host_problem)] = Field(
         "", description="URL of the API server; empty: in-cluster credentials, else the kubeconfig"
     )
-    context: str = Field("", description="context of the kubeconfig, where that is used; empty: its current one")
+    context: Annotated[str, Given(env="KUBECTL_CONTEXT")] = Field(
+        "", description="context of the kubeconfig, where that is used; empty: its current one"
+    )
     cert_file: str = Field("", description="client certificate for `host`; needs `key_file` and `ca_file` too")
     key_file: str = Field("", description="key of the client certificate")
     ca_file: str = Field("", description="certificates that `host` is verified with")
-    bearer_token: SecretText = Field("", description="token for `host`")
-    bearer_token_overwrite_allowed: Flag = Field(
+    bearer_token: Annotated[SecretText, Given(flag="kubernetes-bearer_token")] = Field(
+        "", description="token for `host`"
+    )
+    bearer_token_overwrite_allowed: Annotated[Flag, Given(flag="kubernetes-bearer_token_overwrite_allowed")] = Field(
         False, description="let jobs choose the token with `KUBERNETES_BEARER_TOKEN`"
     )
     namespace: str = Field("default", description="namespace of the job's pod")
-    namespace_overwrite_allowed: Pattern = Field(
+    namespace_overwrite_allowed: Annotated[Pattern, Given(flag="kubernetes-namespace_overwrite_allowed")] = Field(
         "", description="namespaces that jobs may choose with `KUBERNETES_NAMESPACE_OVERWRITE`; empty: none"
     )
-    namespace_per_job: Flag = Field(
+    namespace_per_job: Annotated[Flag, Given(flag="kubernetes-namespace_per_job")] = Field(
         False, description="run each job in a namespace of its own, `ci-job-<id>`, made before it and removed after"
     )
     service_account: str = Field("", description="service account of the job's pod")
-    service_account_overwrite_allowed: Pattern = Field(
+    service_account_overwrite_allowed: Annotated[
+        Pattern, Given(flag="kubernetes-service_account_overwrite_allowed")
+    ] = Field(
         "", description="service accounts that jobs may choose with `KUBERNETES_SERVICE_ACCOUNT_OVERWRITE`; empty: none"
     )
     automount_service_account_token: Flag | None = Field(

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from runner.config.base import Table
+from runner.config.base import FormerKey, Table
 from runner.config.positions import Path
 from runner.config.values import Secret
 
@@ -19,7 +19,8 @@ Warn = Callable[[Path, str, str], None]
 """Takes a warning: the path as the file spells it, the kind of finding, and the sentence."""
 
 
-Fields = tuple[str, ...]
+Claims = tuple[tuple[str, str], ...]
+"""The fields that a key sets, each with the field that, being set already, keeps it from that."""
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -42,6 +43,25 @@ def toml_key(name: str, field: FieldInfo) -> str:
     """The key of a field as the original spells it."""
     alias = field.validation_alias
     return alias if isinstance(alias, str) else name
+
+
+def by_subject(model: type[Table]) -> list[tuple[str, dict[str, FieldInfo]]]:
+    """The fields of a model under the titles of the tables that it is put together from.
+
+    A model that is not put together from several has one group without a title. Keys of former times that have a field
+    are left out.
+    """
+    parts = [base for base in model.__bases__ if issubclass(base, Table)]
+    groups = [(_title(part), part) for part in parts] if len(parts) > 1 else [("", model)]
+    former = model.FORMER_KEYS
+    return [
+        (title, {name: field for name, field in part.model_fields.items() if name not in former})
+        for title, part in groups
+    ]
+
+
+def _title(model: type[Table]) -> str:
+    return (model.__doc__ or "").partition(".")[0]
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -75,13 +95,17 @@ class FieldNames:
 
     def _table(self, model: type[Table], table: Mapping[str, object], fields: Path, spelled: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for key, names in self._claims(model, table, spelled):
+        setters: dict[str, str] = {}
+        for key, claims in self._claims(model, table, spelled):
             place = (*spelled, key)
-            if taken := [name for name in names if name in values]:
-                self._warn(place, "key-set-twice", f"the key is ignored, for {taken[0]} is set already")
-            for name in names:
-                if name not in values:
+            # A former key steps in for today's one that is empty.
+            taken = [rival for _, rival in claims if values.get(rival, "") != ""]
+            if taken:
+                self._warn(place, "key-set-twice", f"the key is ignored, for {setters[taken[0]]} is set already")
+            for name, rival in claims:
+                if rival not in taken:
                     values[name] = self._value(model.model_fields[name], table[key], (*fields, name), place)
+                    setters[name] = key
         return values
 
     def _value(self, field: FieldInfo, value: object, fields: Path, spelled: Path) -> object:
@@ -99,29 +123,36 @@ class FieldNames:
         self._spelled[fields] = spelled
         return self._table(model, value, fields, spelled) if isinstance(value, dict) else value
 
-    def _claims(self, model: type[Table], table: Mapping[str, object], spelled: Path) -> list[tuple[str, Fields]]:
+    def _claims(self, model: type[Table], table: Mapping[str, object], spelled: Path) -> list[tuple[str, Claims]]:
         """Each key of a table with the fields it sets, the ones that win first; warns of keys that set none."""
         names = {toml_key(name, field): name for name, field in model.model_fields.items()}
         names |= {name: name for name in model.model_fields}
         folded = {key.casefold(): name for key, name in names.items()}
-        former = {key.casefold(): claim for key, claim in model.FORMER_KEYS.items()}
-        claims: list[tuple[int, str, Fields]] = []
+        former = {key.casefold(): (key, claim) for key, claim in model.FORMER_KEYS.items()}
+        ranked: list[tuple[int, str, Claims]] = []
         for key in table:
             low = key.casefold()
             # `register` writes guards with empty values and empty tables: they ask for nothing.
             if low in model.NOT_ACTED_ON and table[key]:
                 self._warn((*spelled, key), "key-not-acted-on", "this version does not act on the key")
-            if key in names:
-                claims.append((1, key, (names[key],)))
+            if low in former:
+                rank, claims = self._former(*former[low], (*spelled, key))
+                ranked.append((rank, key, claims))
+            elif key in names:
+                ranked.append((1, key, ((names[key], names[key]),)))
             elif low in folded:
-                claims.append((2, key, (folded[low],)))
-            elif low in former:
-                today = " and ".join(former[low].fields)
-                self._warn((*spelled, key), "former-key", f"the key is a former name; write {today}")
-                claims.append((0 if former[low].wins else 3, key, former[low].fields))
+                ranked.append((2, key, ((folded[low], folded[low]),)))
             else:
                 self._leftover(model, key, (*spelled, key))
-        return [(key, fields) for _, key, fields in sorted(claims, key=lambda claim: claim[0])]
+        return [(key, claims) for _, key, claims in sorted(ranked, key=lambda claim: claim[0])]
+
+    def _former(self, key: str, claim: FormerKey, place: Path) -> tuple[int, Claims]:
+        """The rank and the fields of a key of former times, of which a warning tells."""
+        if claim.meant:
+            self._warn(place, "former-key", f"the key is of former times: {claim.meant}")
+            return 3, tuple((key, field) for field in claim.fields)
+        self._warn(place, "former-key", f"the key is a former name; write {' and '.join(claim.fields)}")
+        return 0 if claim.wins else 3, tuple((field, field) for field in claim.fields)
 
     def _leftover(self, model: type[Table], key: str, path: Path) -> None:
         """A key that sets nothing: of another executor, one we cannot act on, or a mistake."""

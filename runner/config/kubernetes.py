@@ -56,7 +56,11 @@ class KubernetesConfig(
     NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"autoscaler", "suspend_pvc_size", "suspend_pvc_storage_class"})
     FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = MappingProxyType(
         {
-            "allow_privileged": FormerKey(("privileged",)),
+            "allow_privileged": FormerKey(
+                ("privileged",),
+                meant="it lets jobs run privileged that set the variable privileged to true; "
+                "today's key is privileged, and it makes every job privileged",
+            ),
             "cpus": FormerKey(("cpu_limit",)),
             "memory": FormerKey(("memory_limit",)),
             "service_cpus": FormerKey(("service_cpu_limit",)),

@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from runner.config.base import FormerKey, Table
+from runner.config.base import FILE_ONLY, FormerKey, Given, Table
 from runner.config.cache import CacheConfig
 from runner.config.kubernetes import KubernetesConfig
+from runner.config.unfollowed import Experiments, Monitoring, Referees, RunnerExperiments
 from runner.config.values import (
     Filled,
     Flag,
@@ -19,6 +20,7 @@ from runner.config.values import (
     Number,
     Seconds,
     Secret,
+    SecretText,
     Texts,
     TextTable,
     checked,
@@ -89,16 +91,26 @@ class RunnerConfig(Table):
     """`[[runners]]`: one runner as GitLab knows it."""
 
     name: str = Field("", description="name in logs, metrics and the job log")
-    url: Annotated[Filled, AfterValidator(api_root), checked(_url_problem)] = Field(
+    url: Annotated[Filled, AfterValidator(api_root), checked(_url_problem), Given(env="CI_SERVER_URL")] = Field(
         description="GitLab's URL; `$VAR` is taken from the environment, a trailing `/ci` is dropped"
     )
-    id: Number = Field(0, description="the runner's id at GitLab")
-    token: Annotated[Filled, Secret()] = Field(description="authentication token; `$VAR` is taken from the environment")
-    token_obtained_at: datetime | None = Field(None, description="when the token was obtained")
-    token_expires_at: datetime | None = Field(None, description="when the token expires; unset or year 1: never")
-    tls_ca_file: str = Field("", alias="tls-ca-file", description="certificates to trust besides the system's")
-    tls_cert_file: str = Field("", alias="tls-cert-file", description="client certificate for GitLab")
-    tls_key_file: str = Field("", alias="tls-key-file", description="key of the client certificate")
+    id: Annotated[Number, FILE_ONLY] = Field(0, description="the runner's id at GitLab")
+    token: Annotated[Filled, Secret(), Given(env="CI_SERVER_TOKEN")] = Field(
+        description="authentication token; `$VAR` is taken from the environment"
+    )
+    token_obtained_at: Annotated[datetime | None, FILE_ONLY] = Field(None, description="when the token was obtained")
+    token_expires_at: Annotated[datetime | None, FILE_ONLY] = Field(
+        None, description="when the token expires; unset or year 1: never"
+    )
+    tls_ca_file: Annotated[str, Given(env="CI_SERVER_TLS_CA_FILE")] = Field(
+        "", alias="tls-ca-file", description="certificates to trust besides the system's"
+    )
+    tls_cert_file: Annotated[str, Given(env="CI_SERVER_TLS_CERT_FILE")] = Field(
+        "", alias="tls-cert-file", description="client certificate for GitLab"
+    )
+    tls_key_file: Annotated[str, Given(env="CI_SERVER_TLS_KEY_FILE")] = Field(
+        "", alias="tls-key-file", description="key of the client certificate"
+    )
     limit: Number = Field(0, description="most jobs of this runner at once; 0: no limit")
     output_limit: Annotated[Number, positive_or(4096)] = Field(4096, description="longest job log, in KiB")
     request_concurrency: Annotated[Number, positive_or(1)] = Field(1, description="job requests at once")
@@ -106,18 +118,22 @@ class RunnerConfig(Table):
     unhealthy_requests_limit: Annotated[Number, positive_or(3)] = Field(
         3, description="refused requests in a row after which the runner is left alone for a while"
     )
-    unhealthy_interval: Annotated[GoDuration, positive_or(3600.0)] = Field(
+    unhealthy_interval: Annotated[GoDuration, positive_or(3600.0), Given(env="")] = Field(
         3600.0, description="how long a refused runner is left alone"
     )
-    job_status_final_update_retry_limit: Annotated[Number, positive_or(10)] = Field(
+    job_status_final_update_retry_limit: Annotated[Number, positive_or(10), Given(env="")] = Field(
         10, description="tries to tell GitLab how a job ended"
     )
     executor: str = Field("", description="`kubernetes`; entries with another executor are left out")
-    shell: str = Field("bash", description="`bash`, `sh` or `pwsh`")
+    shell: str = Field("bash", description="`bash`, `sh`, `pwsh` or `powershell`")
     builds_dir: str = Field("/builds", description="directory in the containers under which projects lie")
     cache_dir: str = Field("/cache", description="directory in the containers for caches without a store")
-    clone_url: str = Field("", description="replaces scheme and host of the URL that git clones from")
-    environment: Annotated[Texts, Secret()] = Field((), description="`KEY=value` entries; a job's own variables win")
+    clone_url: Annotated[str, Given(env="CLONE_URL")] = Field(
+        "", description="replaces scheme and host of the URL that git clones from"
+    )
+    environment: Annotated[Texts, Secret(), Given(env="RUNNER_ENV", flag="env")] = Field(
+        (), description="`KEY=value` entries; a job's own variables win"
+    )
     proxy_exec: Flag = Field(False, description="run commands through the helper")
     pre_get_sources_script: str = Field("", description="commands to run in the helper before git")
     post_get_sources_script: str = Field("", description="commands to run in the helper after git")
@@ -128,13 +144,26 @@ class RunnerConfig(Table):
     debug_trace_disabled: Flag = Field(False, description="forbid `CI_DEBUG_TRACE`, which can show secrets")
     safe_directory_checkout: Flag | None = Field(None, description="mark the project's directory as safe for git")
     clean_git_config: Flag | None = Field(None, description="remove git configuration and hooks that a job left")
-    step_runner_image: str = Field("", description="image of the step runner")
-    labels: Labels = Field({}, description="labels of the runner at GitLab")
-    feature_flags: dict[str, Flag] = Field({}, description="feature flags; a job cannot change these")
-    custom_build_dir: CustomBuildDir = Field(CustomBuildDir(), description="directories of the job's choice")
-    artifact: ArtifactConfig = Field(ArtifactConfig(), description="limits on uploads")
-    cache: CacheConfig = Field(CacheConfig(), description="the distributed cache")
-    kubernetes: KubernetesConfig = Field(KubernetesConfig(), description="the executor")
+    step_runner_image: Annotated[str, Given(env="STEP_RUNNER_IMAGE")] = Field(
+        "", description="image of the step runner"
+    )
+    labels: Annotated[Labels, FILE_ONLY] = Field({}, description="labels of the runner at GitLab")
+    feature_flags: Annotated[dict[str, Flag], Given(env="FEATURE_FLAGS")] = Field(
+        {}, description="feature flags; a job cannot change these"
+    )
+    use_slot_cgroups: Flag = Field(False, description="of other executors")
+    slot_cgroup_template: str = Field("", description="of other executors")
+    custom_build_dir: Annotated[CustomBuildDir, Given(env="CUSTOM_BUILD_DIR")] = Field(
+        CustomBuildDir(), description="directories of the job's choice"
+    )
+    artifact: Annotated[ArtifactConfig, FILE_ONLY] = Field(ArtifactConfig(), description="limits on uploads")
+    cache: Annotated[CacheConfig, Given(env="CACHE")] = Field(CacheConfig(), description="the distributed cache")
+    referees: Annotated[Referees | None, FILE_ONLY] = Field(None, description="watchers of a job's machine")
+    monitoring: Annotated[Monitoring | None, FILE_ONLY] = Field(None, description="limits that metrics tell of")
+    experimental: Annotated[RunnerExperiments | None, FILE_ONLY] = Field(None, description="experiments")
+    kubernetes: Annotated[KubernetesConfig, Given(env="KUBERNETES")] = Field(
+        KubernetesConfig(), description="the executor"
+    )
 
     @field_validator("token_obtained_at", "token_expires_at")
     @classmethod
@@ -151,12 +180,16 @@ class RunnerConfig(Table):
             "machine",
             "parallels",
             "ssh",
-            "slot_cgroup_template",
-            "use_slot_cgroups",
             "virtualbox",
         }
     )
     NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"experimental", "monitoring", "referees"})
+    FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = MappingProxyType(
+        {
+            "pre_clone_script": FormerKey(("pre_get_sources_script",)),
+            "post_clone_script": FormerKey(("post_get_sources_script",)),
+        }
+    )
 
 
 class Config(Table):
@@ -174,6 +207,8 @@ class Config(Table):
         30.0, description="seconds that running jobs get to end when the process is told to stop"
     )
     labels: Labels = Field({}, description="labels of all runners at GitLab")
+    sentry_dsn: SecretText = Field("", description="address of Sentry for errors")
+    experimental: Experiments | None = Field(None, description="experiments")
     session_server: SessionServerConfig = Field(SessionServerConfig(), description="interactive terminals")
     runners: tuple[RunnerConfig, ...] = Field((), description="the runners")
 

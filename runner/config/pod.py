@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from runner.config.base import Table
+from runner.config.base import FILE_ONLY, Given, Table
 from runner.config.lifecycle import LifecycleConfig
 from runner.config.patches import PodPatch
 from runner.config.values import Pattern, Secret, Texts, TextTable
@@ -51,22 +51,36 @@ class KubernetesService(Table):
 class PodKeys(Table):
     """The pod and what belongs to it."""
 
-    pod_labels: TextTable = Field({}, description="labels of the pod; job variables are expanded")
-    pod_labels_overwrite_allowed: Pattern = Field(
+    pod_labels: Annotated[TextTable, Given(env="")] = Field(
+        {}, description="labels of the pod; job variables are expanded"
+    )
+    pod_labels_overwrite_allowed: Annotated[Pattern, Given(flag="kubernetes-pod_labels_overwrite_allowed")] = Field(
         "", description="labels that jobs may add with `KUBERNETES_POD_LABELS_*`, as `key=value`; empty: none"
     )
-    pod_annotations: TextTable = Field({}, description="annotations of the pod; job variables are expanded")
-    pod_annotations_overwrite_allowed: Pattern = Field(
+    pod_annotations: Annotated[TextTable, Given(env="")] = Field(
+        {}, description="annotations of the pod; job variables are expanded"
+    )
+    pod_annotations_overwrite_allowed: Annotated[
+        Pattern, Given(flag="kubernetes-pod_annotations_overwrite_allowed")
+    ] = Field(
         "", description="annotations that jobs may add with `KUBERNETES_POD_ANNOTATIONS_*`, as `key=value`; empty: none"
     )
-    host_aliases: tuple[HostAlias, ...] = Field((), description="entries for the pod's `/etc/hosts`")
+    host_aliases: Annotated[tuple[HostAlias, ...], Given(env="", flag="kubernetes-host_aliases")] = Field(
+        (), description="entries for the pod's `/etc/hosts`"
+    )
     dns_policy: str = Field(
         "", description="`none`, `default`, `cluster-first` or `cluster-first-with-host-net`; empty: `cluster-first`"
     )
-    dns_config: DnsConfig = Field(DnsConfig(), description="resolver of the pod")
-    services: tuple[KubernetesService, ...] = Field((), description="services that every job gets")
-    volumes: VolumesConfig = Field(VolumesConfig(), description="volumes that every container mounts")
-    container_lifecycle: LifecycleConfig = Field(LifecycleConfig(), description="hooks of every container")
-    pod_spec: tuple[PodPatch, ...] = Field((), description="patches for the pod's spec")
+    dns_config: Annotated[DnsConfig, FILE_ONLY] = Field(DnsConfig(), description="resolver of the pod")
+    services: Annotated[tuple[KubernetesService, ...], FILE_ONLY] = Field(
+        (), description="services that every job gets"
+    )
+    volumes: Annotated[VolumesConfig, FILE_ONLY] = Field(
+        VolumesConfig(), description="volumes that every container mounts"
+    )
+    container_lifecycle: Annotated[LifecycleConfig, FILE_ONLY] = Field(
+        LifecycleConfig(), description="hooks of every container"
+    )
+    pod_spec: Annotated[tuple[PodPatch, ...], FILE_ONLY] = Field((), description="patches for the pod's spec")
     logs_base_dir: str = Field("", description="directory in the containers under which the log directory lies")
     scripts_base_dir: str = Field("", description="directory in the containers under which the scripts lie")

@@ -4,9 +4,11 @@ Each amount has a guard: the most that a job may ask for with the variable of th
 jobs choose nothing, and a guard does not judge what the configuration itself says.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
-from runner.config.base import Table
+from runner.config.base import Given, Table
 from runner.config.values import Quantity, QuantityGuard
 
 
@@ -54,12 +56,20 @@ class ResourceKeys(Table):
     service_memory_request_overwrite_max_allowed: QuantityGuard = Field(
         "", description="most that jobs may ask for with `KUBERNETES_SERVICE_MEMORY_REQUEST`; empty: nothing"
     )
-    service_ephemeral_storage_limit: Quantity = Field("", description="storage limit of each service container")
-    service_ephemeral_storage_limit_overwrite_max_allowed: QuantityGuard = Field(
+    service_ephemeral_storage_limit: Annotated[Quantity, Given(flag="kubernetes-service-ephemeral_storage-limit")] = (
+        Field("", description="storage limit of each service container")
+    )
+    service_ephemeral_storage_limit_overwrite_max_allowed: Annotated[
+        QuantityGuard, Given(flag="kubernetes-service-ephemeral_storage-limit-overwrite-max-allowed")
+    ] = Field(
         "", description="most that jobs may ask for with `KUBERNETES_SERVICE_EPHEMERAL_STORAGE_LIMIT`; empty: nothing"
     )
-    service_ephemeral_storage_request: Quantity = Field("", description="storage request of each service container")
-    service_ephemeral_storage_request_overwrite_max_allowed: QuantityGuard = Field(
+    service_ephemeral_storage_request: Annotated[
+        Quantity, Given(flag="kubernetes-service-ephemeral_storage-request")
+    ] = Field("", description="storage request of each service container")
+    service_ephemeral_storage_request_overwrite_max_allowed: Annotated[
+        QuantityGuard, Given(flag="kubernetes-service-ephemeral_storage-request-overwrite-max-allowed")
+    ] = Field(
         "", description="most that jobs may ask for with `KUBERNETES_SERVICE_EPHEMERAL_STORAGE_REQUEST`; empty: nothing"
     )
 
@@ -79,12 +89,20 @@ class ResourceKeys(Table):
     helper_memory_request_overwrite_max_allowed: QuantityGuard = Field(
         "", description="most that jobs may ask for with `KUBERNETES_HELPER_MEMORY_REQUEST`; empty: nothing"
     )
-    helper_ephemeral_storage_limit: Quantity = Field("", description="storage limit of the helper container")
-    helper_ephemeral_storage_limit_overwrite_max_allowed: QuantityGuard = Field(
+    helper_ephemeral_storage_limit: Annotated[Quantity, Given(flag="kubernetes-helper-ephemeral_storage-limit")] = (
+        Field("", description="storage limit of the helper container")
+    )
+    helper_ephemeral_storage_limit_overwrite_max_allowed: Annotated[
+        QuantityGuard, Given(flag="kubernetes-helper-ephemeral_storage-limit-overwrite-max-allowed")
+    ] = Field(
         "", description="most that jobs may ask for with `KUBERNETES_HELPER_EPHEMERAL_STORAGE_LIMIT`; empty: nothing"
     )
-    helper_ephemeral_storage_request: Quantity = Field("", description="storage request of the helper container")
-    helper_ephemeral_storage_request_overwrite_max_allowed: QuantityGuard = Field(
+    helper_ephemeral_storage_request: Annotated[Quantity, Given(flag="kubernetes-helper-ephemeral_storage-request")] = (
+        Field("", description="storage request of the helper container")
+    )
+    helper_ephemeral_storage_request_overwrite_max_allowed: Annotated[
+        QuantityGuard, Given(flag="kubernetes-helper-ephemeral_storage-request-overwrite-max-allowed")
+    ] = Field(
         "", description="most that jobs may ask for with `KUBERNETES_HELPER_EPHEMERAL_STORAGE_REQUEST`; empty: nothing"
     )
 

@@ -1,8 +1,10 @@
 """Keys of `[runners.kubernetes]` about users, privileges and profiles of the pod and its containers."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from runner.config.base import Table
+from runner.config.base import FILE_ONLY, Given, Table
 from runner.config.values import Flag, Number, Texts
 
 _PROFILE_TYPES = "`RuntimeDefault`, `Unconfined` or `Localhost`"
@@ -29,10 +31,16 @@ class PodSecurityContext(Table):
     run_as_group: Number | None = Field(None, description="group of every container's process")
     run_as_non_root: Flag | None = Field(None, description="refuse containers that would run as root")
     run_as_user: Number | None = Field(None, description="user of every container's process")
-    supplemental_groups: tuple[Number, ...] = Field((), description="further groups of every container's process")
-    selinux_type: str = Field("", description="SELinux type")
-    seccomp_profile: SecurityProfile = Field(SecurityProfile(), description="seccomp profile of the pod")
-    app_armor_profile: SecurityProfile = Field(SecurityProfile(), description="AppArmor profile of the pod")
+    supplemental_groups: Annotated[tuple[Number, ...], Given(env="")] = Field(
+        (), description="further groups of every container's process"
+    )
+    selinux_type: Annotated[str, Given(env="")] = Field("", description="SELinux type")
+    seccomp_profile: Annotated[SecurityProfile, FILE_ONLY] = Field(
+        SecurityProfile(), description="seccomp profile of the pod"
+    )
+    app_armor_profile: Annotated[SecurityProfile, FILE_ONLY] = Field(
+        SecurityProfile(), description="AppArmor profile of the pod"
+    )
 
 
 class ContainerSecurityContext(Table):
@@ -47,20 +55,29 @@ class ContainerSecurityContext(Table):
     )
     read_only_root_filesystem: Flag | None = Field(None, description="mount the image read-only")
     capabilities: Capabilities = Field(Capabilities(), description="Linux capabilities of the container")
-    selinux_type: str = Field("", description="SELinux type")
+    selinux_type: Annotated[str, Given(env="")] = Field("", description="SELinux type")
     proc_mount: str = Field("", description="`Default` or `Unmasked`")
-    seccomp_profile: SecurityProfile = Field(SecurityProfile(), description="seccomp profile of the container")
-    app_armor_profile: SecurityProfile = Field(SecurityProfile(), description="AppArmor profile of the container")
+    seccomp_profile: Annotated[SecurityProfile, FILE_ONLY] = Field(
+        SecurityProfile(), description="seccomp profile of the container"
+    )
+    app_armor_profile: Annotated[SecurityProfile, FILE_ONLY] = Field(
+        SecurityProfile(), description="AppArmor profile of the container"
+    )
 
 
 class SecurityKeys(Table):
     """Security."""
 
     privileged: Flag | None = Field(None, description="run every container privileged")
+    allow_privileged: Flag | None = Field(
+        None, description="let jobs run privileged that set the variable `privileged` to `true`; a former key"
+    )
     allow_privilege_escalation: Flag | None = Field(None, description="let processes gain privileges")
     cap_add: Texts = Field((), description="Linux capabilities that every container gets")
     cap_drop: Texts = Field((), description="Linux capabilities that every container loses; `NET_RAW` always")
-    pod_security_context: PodSecurityContext = Field(PodSecurityContext(), description="security of the whole pod")
+    pod_security_context: Annotated[PodSecurityContext, Given(flag="kubernetes-pod-security-context")] = Field(
+        PodSecurityContext(), description="security of the whole pod"
+    )
     build_container_security_context: ContainerSecurityContext = Field(
         ContainerSecurityContext(), description="security of the build container"
     )

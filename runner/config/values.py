@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictInt
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt
 from pydantic_core import PydanticCustomError
 
-from runner.job.durations import parse_duration
+from runner.job.durations import LONGEST_DURATION, parse_duration
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Unit:
 
 def _seconds(value: object) -> object:
     """Accept numbers alone: a text such as `"3"` or `"3s"` is a wrong type where the original has an integer."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LONGEST_DURATION:
         raise PydanticCustomError("seconds", "Input should be a number of seconds")
     return value
 
@@ -45,7 +45,7 @@ def _go_duration(value: object) -> object:
     # Go's decoder takes a bare integer as nanoseconds; a float is ours, for whoever builds the model in Python.
     if isinstance(value, int) and not isinstance(value, bool):
         return value * NANOSECONDS
-    if isinstance(value, float):
+    if isinstance(value, float) and abs(value) <= LONGEST_DURATION:
         return value
     raise PydanticCustomError("go_duration", "Input should be a duration such as 1h30m, 15m or 45s")
 
@@ -118,7 +118,7 @@ def checked(check: Callable[[str], str | None]) -> AfterValidator:
 
 
 Flag = StrictBool
-Number = StrictInt
+Number = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Unit("seconds")]
 GoDuration = Annotated[float, BeforeValidator(_go_duration), Unit("duration")]
 Quantity = Annotated[str, AfterValidator(_quantity), Unit("quantity")]
@@ -131,6 +131,6 @@ Pattern = Annotated[str, Unit("regular expression")]
 """A pattern in RE2's syntax, searched in what a job asks for. One that cannot be read fails only the jobs that ask."""
 Texts = tuple[str, ...]
 TextTable = dict[str, str]
-NumberTable = Annotated[dict[str, StrictInt], Unit("table of integers")]
+NumberTable = Annotated[dict[str, Number], Unit("table of integers")]
 SecretText = Annotated[str, Secret()]
 Filled = Annotated[str, AfterValidator(not_empty)]

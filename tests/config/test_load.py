@@ -128,7 +128,7 @@ def test_exact_spelling_wins_over_another() -> None:
             "config.toml:7: runners.0.kubernetes.suspend_pvc_size: this version does not act on the key",
         ),
         (
-            RUNNER + "  referees = { metrics = {} }",
+            RUNNER + "  referees = { metrics = { queries = [] } }",
             "config.toml:6: runners.0.referees: this version does not act on the key",
         ),
         (
@@ -351,6 +351,26 @@ def test_new_key_wins_over_its_former_name() -> None:
     ]
 
 
+def test_former_key_steps_in_for_todays_empty_one() -> None:
+    """`register` of a newer version wrote the new key empty beside an old one: the old one counted."""
+    config, findings = parse_config(KUBERNETES + "    cpus = '1'\n    cpu_limit = ''\n")
+    assert config.runners[0].kubernetes.cpu_limit == "1"
+    assert [finding.message for finding in findings] == ["the key is a former name; write cpu_limit"]
+
+
+def test_former_permission_for_privileged_jobs_says_that_it_meant_something_else() -> None:
+    """`allow_privileged` let a job ask; `privileged` asks for all of them, and wins."""
+    config, findings = parse_config(KUBERNETES + "    allow_privileged = true\n")
+    assert (config.runners[0].kubernetes.allow_privileged, config.runners[0].kubernetes.privileged) == (True, None)
+    assert [str(finding) for finding in findings] == [
+        "config.toml:7: runners.0.kubernetes.allow_privileged: the key is of former times: it lets jobs run privileged "
+        "that set the variable privileged to true; today's key is privileged, and it makes every job privileged"
+    ]
+    config, findings = parse_config(KUBERNETES + "    allow_privileged = true\n    privileged = false\n")
+    assert (config.runners[0].kubernetes.allow_privileged, config.runners[0].kubernetes.privileged) == (None, False)
+    assert findings[1].message == "the key is ignored, for privileged is set already"
+
+
 def test_former_grace_period_wins_over_both_that_replaced_it() -> None:
     """terminationGracePeriodSeconds was stronger than either of them while they existed together."""
     config, findings = parse_config(
@@ -359,7 +379,7 @@ def test_former_grace_period_wins_over_both_that_replaced_it() -> None:
     kubernetes = config.runners[0].kubernetes
     assert (kubernetes.pod_termination_grace_period_seconds, kubernetes.cleanup_grace_period_seconds) == (10, 10)
     assert [(finding.line, finding.message) for finding in findings] == [
-        (7, "the key is ignored, for cleanup_grace_period_seconds is set already"),
+        (7, "the key is ignored, for terminationGracePeriodSeconds is set already"),
         (8, "the key is a former name; write pod_termination_grace_period_seconds and cleanup_grace_period_seconds"),
     ]
 

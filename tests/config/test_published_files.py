@@ -247,7 +247,8 @@ def test_keys_of_2016_mean_what_they_meant() -> None:
     runner = runner_of(OF_2016)
     kubernetes = runner.kubernetes
     assert runner.url == "https://gitlab.com"
-    assert (kubernetes.privileged, kubernetes.cpu_limit, kubernetes.memory_limit) == (True, "750m", "250m")
+    assert (kubernetes.privileged, kubernetes.allow_privileged) == (None, True)
+    assert (kubernetes.cpu_limit, kubernetes.memory_limit) == ("750m", "250m")
     assert (kubernetes.service_cpu_limit, kubernetes.service_memory_limit) == ("1000m", "450m")
 
 
