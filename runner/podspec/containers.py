@@ -4,10 +4,12 @@
 to it has ended (`stdinOnce` false), because the manager attaches again and again.
 """
 
+import math
 from typing import Literal
 
 from runner.config.kubernetes import ContainerSecurityContext, KubernetesConfig
 from runner.podspec.environment import build_environment, build_service_environment
+from runner.podspec.lifecycle import build_lifecycle
 from runner.podspec.manifest import Manifest, filled
 from runner.podspec.pull import pull_policy
 from runner.podspec.request import PodRequest
@@ -21,8 +23,12 @@ BUILD = "build"
 HELPER = "helper"
 """The container of everything else."""
 
+DUMB_INIT_FLAG = "FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR"
+"""Puts an init process before the agents; an init container brings it."""
+
 _OPEN_STDIN = {"stdin": True, "stdinOnce": False}
 _HONOR_ENTRYPOINT = "FF_KUBERNETES_HONOR_ENTRYPOINT"
+_LEGACY = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
 
 
 def build_containers(request: PodRequest) -> list[Manifest]:
@@ -64,12 +70,14 @@ def _build_container(request: PodRequest) -> Manifest:
             "name": BUILD,
             "image": request.build_image,
             "imagePullPolicy": pull_policy(BUILD, request),
-            **_entrypoint(request, request.build_command),
+            **_entrypoint(request, _announced(request, request.build_command)),
             "env": build_environment(request.variables),
             "ports": _ports(tuple(port.number for port in request.job.image.ports) if request.job.image else ()),
             "resources": build_resources(request.kubernetes, ""),
             "volumeMounts": build_mounts(request),
             "securityContext": build_container_security_context(request.kubernetes, context, build_user(request)),
+            "lifecycle": build_lifecycle(request.kubernetes.container_lifecycle),
+            "startupProbe": _startup_probe(request),
             **_OPEN_STDIN,
         }
     )
@@ -88,6 +96,7 @@ def _helper_container(request: PodRequest) -> Manifest:
             "resources": build_resources(request.kubernetes, "helper_"),
             "volumeMounts": build_mounts(request),
             "securityContext": build_container_security_context(request.kubernetes, context, user),
+            "lifecycle": build_lifecycle(request.kubernetes.container_lifecycle),
             **_OPEN_STDIN,
         }
     )
@@ -110,6 +119,7 @@ def _service_container(service: PodService, request: PodRequest) -> Manifest:
             "securityContext": build_container_security_context(
                 request.kubernetes, context, service_user(service, request)
             ),
+            "lifecycle": build_lifecycle(request.kubernetes.container_lifecycle),
             # Also here, as in GitLab Runner: a service whose command is a shell would end at once otherwise.
             **_OPEN_STDIN,
         }
@@ -127,10 +137,49 @@ def _user(container: str, request: PodRequest, context: ContainerSecurityContext
     )
 
 
+def dumb_init(request: PodRequest) -> str:
+    """Where the init process lies when the flag asks for one."""
+    return f"{request.directories.scripts}/dumb-init"
+
+
 def _entrypoint(request: PodRequest, command: tuple[str, ...]) -> Manifest:
     """Start our command instead of the image's entrypoint, or through it where the flag says so."""
     honored = request.flag(_HONOR_ENTRYPOINT, default=False)
-    return {"args" if honored else "command": list(command)}
+    init = [dumb_init(request), "--"] if request.flag(DUMB_INIT_FLAG, default=False) else []
+    return {"args" if honored else "command": [*init, *command]}
+
+
+def _announced(request: PodRequest, command: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave a mark when the image's entrypoint has done its part, where something waits for it."""
+    if not _waits_for_entrypoint(request):
+        return command
+    return ("sh", "-c", ': >"$1"; shift; exec "$@"', "agent", _started_mark(request), *command)
+
+
+def _startup_probe(request: PodRequest) -> Manifest:
+    """Hold the pod back until the image's entrypoint has done its part.
+
+    Only where stages come by exec, which an entrypoint does not hold up: an attached agent reads its first command when
+    the entrypoint has started it.
+    """
+    if not _waits_for_entrypoint(request):
+        return {}
+    kubernetes = request.kubernetes
+    return {
+        "exec": {"command": ["sh", "-c", '[ -e "$1" ]', "started", _started_mark(request)]},
+        "initialDelaySeconds": 1,
+        "periodSeconds": max(1, round(kubernetes.poll_interval)),
+        "failureThreshold": math.floor(kubernetes.poll_timeout / kubernetes.poll_interval) + 1,
+        "successThreshold": 1,
+    }
+
+
+def _waits_for_entrypoint(request: PodRequest) -> bool:
+    return request.flag(_HONOR_ENTRYPOINT, default=False) and request.flag(_LEGACY, default=False)
+
+
+def _started_mark(request: PodRequest) -> str:
+    return f"{request.directories.scripts}/.started"
 
 
 def _helper_environment(request: PodRequest, user: ContainerUser) -> list[Manifest]:

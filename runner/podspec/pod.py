@@ -1,15 +1,18 @@
 """A job's pod as a manifest.
 
-Pure: the same request gives the same manifest. No secret enters it. There is no init container, because each one adds
-a second to every job; an emptyDir is writable for everyone anyway.
+Pure: the same request gives the same manifest. No secret enters it. What the configuration's patches make of the spec
+comes last; metadata is not theirs.
 """
 
 import math
 
 from runner.config.kubernetes import ContainerSecurityContext, DnsConfig, PodSecurityContext
+from runner.podspec.affinity import build_affinity
 from runner.podspec.containers import build_containers, build_resources, build_user, service_user
+from runner.podspec.init_containers import build_init_containers
 from runner.podspec.labels import pod_annotations, pod_labels
 from runner.podspec.manifest import Manifest, filled
+from runner.podspec.patches import BETA_WARNING, apply_patches
 from runner.podspec.request import PodRequest
 from runner.podspec.security import build_pod_security_context, security_warnings
 from runner.podspec.services import service_host_names
@@ -26,7 +29,10 @@ _DEADLINE_FLAG = "FF_USE_POD_ACTIVE_DEADLINE_SECONDS"
 
 
 def build_pod(request: PodRequest) -> Manifest:
-    """Build the pod of a job. Raises JobConfigurationError for a service alias that is no host name."""
+    """Build the pod of a job.
+
+    Raises JobConfigurationError for a service alias that is no host name, and for a patch that does not apply.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -36,17 +42,22 @@ def build_pod(request: PodRequest) -> Manifest:
             "labels": pod_labels(request),
             "annotations": pod_annotations(request),
         },
-        "spec": {
-            "restartPolicy": "Never",
-            # Dozens of variables for every Service of the namespace: noise in `env`, and a slow start.
-            "enableServiceLinks": False,
-            **_lifetime(request),
-            **_placement(request),
-            **_access(request),
-            **_network(request),
-            "volumes": build_volumes(request),
-            "containers": build_containers(request),
-        },
+        "spec": apply_patches(_spec(request), request.patches),
+    }
+
+
+def _spec(request: PodRequest) -> Manifest:
+    return {
+        "restartPolicy": "Never",
+        # Dozens of variables for every Service of the namespace: noise in `env`, and a slow start.
+        "enableServiceLinks": False,
+        **_lifetime(request),
+        **_placement(request),
+        **_access(request),
+        **_network(request),
+        "volumes": build_volumes(request),
+        **filled({"initContainers": build_init_containers(request)}),
+        "containers": build_containers(request),
     }
 
 
@@ -58,9 +69,11 @@ def pod_warnings(request: PodRequest) -> tuple[str, ...]:
         "build_container_security_context": kubernetes.build_container_security_context,
         "helper_container_security_context": kubernetes.helper_container_security_context,
         "service_container_security_context": kubernetes.service_container_security_context,
+        "init_permissions_container_security_context": kubernetes.init_permissions_container_security_context,
     }
     users = (build_user(request), *(service_user(service, request) for service in request.services))
     return (
+        *((BETA_WARNING,) if request.patches else ()),
         *(text for user in users for text in user.warnings),
         *volume_warnings(kubernetes.volumes),
         *(text for where, context in contexts.items() for text in security_warnings(context, where)),
@@ -85,6 +98,7 @@ def _placement(request: PodRequest) -> Manifest:
         {
             "nodeSelector": dict(kubernetes.node_selector),
             "tolerations": [_toleration(key, effect) for key, effect in kubernetes.node_tolerations.items()],
+            "affinity": build_affinity(kubernetes.affinity),
             "schedulerName": kubernetes.scheduler_name,
             "priorityClassName": kubernetes.priority_class_name,
             "runtimeClassName": kubernetes.runtime_class_name,

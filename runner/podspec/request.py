@@ -8,6 +8,7 @@ from runner.config.model import RunnerConfig
 from runner.job.payload import Job
 from runner.job.variables import Variables
 from runner.podspec.names import Names, job_namespace
+from runner.podspec.patches import SpecPatch
 from runner.podspec.services import PodService
 
 
@@ -60,6 +61,8 @@ class PodRequest:
     """The policy to use for a container now, in GitLab's words; a container that is not named uses its first one."""
     pull_secrets: tuple[str, ...] = ()
     """Registry secrets beside the configured ones."""
+    patches: tuple[SpecPatch, ...] = ()
+    """What the configuration changes in the finished spec; none without the feature flag."""
     now: float = 0.0
     """Seconds since the epoch; the pod says when it may be swept."""
 
