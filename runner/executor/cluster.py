@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
+
+from runner.executor.watching import PodWatch
 
 if TYPE_CHECKING:
     from runner.kube.client import KubeClient
     from runner.kube.informer import PodInformer
 
 CLOSE_TIMEOUT = 5.0
+
+
+@dataclass(slots=True)
+class _Shared:
+    """A watch and the jobs that use it."""
+
+    informer: PodInformer
+    users: int = 0
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
 class Cluster:
@@ -24,13 +37,20 @@ class Cluster:
         self,
         connect: Callable[[], Awaitable[KubeClient]],
         make_informer: Callable[[KubeClient, str, str, float], PodInformer],
+        *,
+        home: str = "",
+        connect_as: Callable[[str], Awaitable[KubeClient]] | None = None,
     ) -> None:
+        """`home` is the namespace whose watch stays between jobs; `connect_as` connects with a token of a job's own."""
         self._connect = connect
         self._make_informer = make_informer
+        self._home = home
+        self._connect_as = connect_as
         self._lock = anyio.Lock()
         self._client: KubeClient | None = None
-        self._informers: dict[tuple[str, str], PodInformer] = {}
+        self._shared: dict[tuple[str, str], _Shared] = {}
         self._group: TaskGroup | None = None
+        self._parent: Cluster | None = None
 
     @property
     def connected(self) -> KubeClient:
@@ -45,15 +65,41 @@ class Cluster:
                 self._client = await self._connect()
             return self._client
 
-    async def informer(self, namespace: str, selector: str, poll_interval: float) -> PodInformer:
-        """Give the watch over our pods in a namespace; it runs until `serve` ends."""
+    def with_token(self, token: str) -> Cluster:
+        """Give the same cluster with a connection for one job, which brings a token of its own.
+
+        It is opened when the job first needs it and lives until the job's `leave`, so that there are never more of them
+        than jobs. Its watches run beside those of this one, and see what the token lets them see.
+        """
+        assert self._connect_as is not None  # given where a configuration lets jobs bring tokens
+        own = Cluster(partial(self._connect_as, token), self._make_informer)
+        own._parent = self
+        return own
+
+    async def watch(self, namespace: str, selector: str, name: str, *, poll_interval: float) -> PodWatch:
+        """Follow one pod on the namespace's watch, which runs until its last pod is followed no more.
+
+        That of the home namespace runs until `serve` ends: the next job comes there. Jobs may choose other ones, and
+        each job can have one of its own, so theirs would become ever more.
+        """
         client = await self.client()
         key = (namespace, selector)
-        if key not in self._informers:
-            assert self._group is not None  # `serve` runs
-            self._informers[key] = self._make_informer(client, namespace, selector, poll_interval)
-            self._group.start_soon(self._informers[key].run, name=f"pods of {namespace}")
-        return self._informers[key]
+        if key not in self._shared:
+            group = self._parent._group if self._parent else self._group
+            assert group is not None  # `serve` runs
+            self._shared[key] = _Shared(self._make_informer(client, namespace, selector, poll_interval))
+            group.start_soon(self._run, self._shared[key], name=f"pods of {namespace}")
+        shared = self._shared[key]
+        shared.users += 1
+        return PodWatch(shared.informer, name, closed=partial(self._give_back, key, shared))
+
+    async def leave(self) -> None:
+        """Close what was opened for one job; nothing to do where jobs share it."""
+        if self._parent is not None:
+            for shared in self._shared.values():
+                shared.scope.cancel()
+            self._shared.clear()
+            await self._close()
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the watches until cancelled, then close the connection."""
@@ -64,6 +110,21 @@ class Cluster:
                 await anyio.sleep_forever()
         finally:
             self._group = None
-            if self._client:
-                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_TIMEOUT):
-                    await self._client.aclose()
+            await self._close()
+
+    @staticmethod
+    async def _run(shared: _Shared) -> None:
+        with shared.scope:
+            await shared.informer.run()
+
+    def _give_back(self, key: tuple[str, str], shared: _Shared) -> None:
+        shared.users -= 1
+        if not shared.users and key[0] != self._home and self._shared.get(key) is shared:
+            del self._shared[key]
+            shared.scope.cancel()
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_TIMEOUT):
+                await client.aclose()

@@ -1,8 +1,8 @@
 """The Kubernetes executor: one pod for each job.
 
 `KubernetesExecutor` holds what the jobs of one runner share, the connection and one watch for each namespace.
-`KubernetesEnvironment` is one job's pod from its creation to its removal. KubeError becomes JobError here, and
-nowhere else.
+`KubernetesEnvironment` is one job's pod from its creation to its removal. KubeError becomes JobError in
+`refusals`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,20 +16,18 @@ import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
 from runner.executor.cluster import Cluster
+from runner.executor.refusals import job_error, refusal
 from runner.executor.requesting import pod_request
 from runner.executor.resources import Resources
 from runner.executor.session import PodSession
 from runner.executor.stages import AttachStages, ExecStages, Stages
 from runner.executor.waiting import PodWait
-from runner.executor.watching import PodWatch
-from runner.job.outcome import JobConfigurationError, JobError, RunnerSystemError
 from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
-from runner.kube.errors import BadRequestError, ForbiddenError, InvalidError, KubeError, NotFoundError
+from runner.kube.errors import KubeError
 from runner.podspec.environment import build_environment_secret
 from runner.podspec.labels import NAME_LABEL, manager_selector
 from runner.podspec.manifest import owner_reference
-from runner.podspec.pending import rejection_sentence
 from runner.podspec.pod import build_pod, pod_warnings
 from runner.podspec.secret import JobRecord, build_job_secrets
 from runner.podspec.volumes import shares_builds_dir
@@ -37,6 +35,7 @@ from runner.podspec.volumes import shares_builds_dir
 if TYPE_CHECKING:
     from runner.config.model import RunnerConfig
     from runner.executor.base import JobRequest, LogSink
+    from runner.executor.watching import PodWatch
     from runner.job.verdict import Evidence
     from runner.kube.attach import AttachStream, ExecStream
     from runner.podspec.request import PodRequest
@@ -74,7 +73,11 @@ class KubernetesExecutor:
     def environment(self, request: JobRequest, log: LogSink) -> KubernetesEnvironment:
         """Give a job its pod, which is not created yet. Raises JobConfigurationError for what cannot become one."""
         pod = pod_request(
-            request, self._runner, system_id=self._system_id, default_helper_image=self._default_helper_image
+            request,
+            self._runner,
+            system_id=self._system_id,
+            default_helper_image=self._default_helper_image,
+            note=log.note,
         )
         log.note("plain", f"Using Kubernetes namespace: {pod.pod_namespace}")
         log.note("plain", f"Using Kubernetes executor with image {pod.build_image} ...")
@@ -82,7 +85,10 @@ class KubernetesExecutor:
         log.note("plain", f"Using {'exec' if legacy else 'attach'} strategy to execute scripts...")
         for warning in pod_warnings(pod):
             log.note("warning", warning)
-        return KubernetesEnvironment(self._cluster, request, pod, log, selector=self._selector, legacy=legacy)
+        # A token of the job's own needs a connection of its own.
+        overwritten = ("bearer_token",) in pod.origins
+        cluster = self._cluster.with_token(pod.kubernetes.bearer_token) if overwritten else self._cluster
+        return KubernetesEnvironment(cluster, request, pod, log, selector=self._selector, legacy=legacy)
 
 
 class KubernetesEnvironment:
@@ -111,15 +117,16 @@ class KubernetesEnvironment:
             self._resources = Resources(
                 client, namespace, nonce_key=NAME_LABEL, timeout=kubernetes.cleanup_resources_timeout
             )
-            informer = await self._cluster.informer(namespace, self._selector, kubernetes.poll_interval)
-            self._watch = PodWatch(informer, name)
+            self._watch = await self._cluster.watch(
+                namespace, self._selector, name, poll_interval=kubernetes.poll_interval
+            )
             await self._create(self._resources)
             wait = PodWait(client, self._watch, self._sink, namespace=namespace, name=name, settings=kubernetes)
             await wait.until_running()
             self._stages = self._make_stages(group)
             group.start_soon(self._run_background, name=f"pod {name}")
         except KubeError as error:
-            raise _refusal(error) from error
+            raise refusal(error, self._pod) from error
 
     async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
         """Run one attempt of a stage, drain its output and say what was seen."""
@@ -127,18 +134,21 @@ class KubernetesEnvironment:
         try:
             return await self._stages.run(script, attempt=attempt, stop=stop)
         except KubeError as error:
-            raise _job_error(error) from error
+            raise job_error(error, self._pod) from error
 
     async def remove(self) -> None:
         """Delete the pod, and with it everything it owns."""
         self._background.cancel()
         if self._watch:
             self._watch.close()
-        if self._resources:
-            grace = self._pod.kubernetes.cleanup_grace_period_seconds
-            if grace is None:
-                grace = self._pod.kubernetes.pod_termination_grace_period_seconds
-            await self._resources.delete_all(grace_seconds=REMOVAL_GRACE if grace is None else grace)
+        try:
+            if self._resources:
+                grace = self._pod.kubernetes.cleanup_grace_period_seconds
+                if grace is None:
+                    grace = self._pod.kubernetes.pod_termination_grace_period_seconds
+                await self._resources.delete_all(grace_seconds=REMOVAL_GRACE if grace is None else grace)
+        finally:
+            await self._cluster.leave()
 
     async def _create(self, resources: Resources) -> None:
         """Create the pod and the Secrets it owns, so that nothing outlives it.
@@ -207,23 +217,3 @@ class KubernetesEnvironment:
             stdout=not stdin_only,
             stderr=not stdin_only,
         )
-
-
-def _refusal(error: KubeError) -> JobError:
-    """Say why the API server did not take a pod. What the job or the configuration asks for is not the system's fault;
-    a quota that others have used up is, and may have room the next time.
-    """
-    sentence = rejection_sentence(error.message)
-    if isinstance(error, ForbiddenError) and error.quota:
-        return RunnerSystemError(f"the API server refuses the pod: {sentence}")
-    by_admission = isinstance(error, ForbiddenError) and sentence != error.message
-    if by_admission or isinstance(error, BadRequestError | InvalidError | NotFoundError):
-        return JobConfigurationError(f"the API server refuses the pod: {sentence}")
-    return _job_error(error)
-
-
-def _job_error(error: KubeError) -> JobError:
-    """Say what trouble with the API server means for the job."""
-    if isinstance(error, ForbiddenError):
-        return RunnerSystemError(f"{error.message} (`[runners.kubernetes]` needs a service account with this right)")
-    return RunnerSystemError(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 class PodWatch:
     """The pod's last known state, and what became of it once it has come to its end. Close it with `close`."""
 
-    def __init__(self, informer: PodInformer, name: str) -> None:
+    def __init__(self, informer: PodInformer, name: str, *, closed: Callable[[], None] | None = None) -> None:
+        """`closed` is called once, when the pod is followed no more."""
         self._informer = informer
+        self._closed = closed
         self._name = name
         self._subscription = informer.subscribe(name)
         self._subscription.__enter__()
@@ -33,6 +36,9 @@ class PodWatch:
     def close(self) -> None:
         """Follow the pod no more."""
         self._informer.unfollow(self._subscription)
+        closed, self._closed = self._closed, None
+        if closed:
+            closed()
 
     async def next_change(self, *, timeout: float) -> bool:
         """Wait for another state of the pod; false when the time is over. Raises ForbiddenError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runner import __version__
@@ -91,9 +91,10 @@ def assemble(
     )
 
 
-def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -> Cluster:
+def connection_settings(runner: RunnerConfig, *, kubeconfig: str | None) -> ConnectionSettings:
+    """How a runner finds its API server; `kubeconfig` is the command line's."""
     kubernetes = runner.kubernetes
-    settings = ConnectionSettings(
+    return ConnectionSettings(
         host=kubernetes.host,
         context=kubernetes.context,
         cert_file=kubernetes.cert_file,
@@ -102,6 +103,11 @@ def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -
         bearer_token=kubernetes.bearer_token,
         kubeconfig=kubeconfig,
     )
+
+
+def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -> Cluster:
+    kubernetes = runner.kubernetes
+    settings = connection_settings(runner, kubeconfig=kubeconfig)
     retry = RetryPolicy(
         limit=kubernetes.retry_limit,
         backoff_max=kubernetes.retry_backoff_max / 1000,
@@ -111,7 +117,12 @@ def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -
     async def open_client() -> KubeClient:
         return await connect(settings, retry=retry, observe=seen.kubernetes)
 
+    async def open_client_as(token: str) -> KubeClient:
+        # Without the certificate: an API server that knows its owner does not look at the token.
+        own = replace(settings, bearer_token=token, cert_file="", key_file="")
+        return await connect(own, retry=retry, observe=seen.kubernetes)
+
     def make_informer(client: KubeClient, namespace: str, selector: str, poll_interval: float) -> PodInformer:
         return PodInformer(client, namespace, selector=selector, poll_interval=poll_interval)
 
-    return Cluster(open_client, make_informer)
+    return Cluster(open_client, make_informer, home=kubernetes.namespace, connect_as=open_client_as)

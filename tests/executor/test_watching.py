@@ -10,7 +10,6 @@ import anyio
 import pytest
 
 from runner.config.kubernetes import KubernetesConfig
-from runner.executor.cluster import Cluster
 from runner.executor.waiting import PodWait
 from runner.executor.watching import PodWatch
 from runner.job.outcome import JobConfigurationError, JobError, RunnerSystemError
@@ -149,28 +148,3 @@ async def test_until_running_when_the_pod_is_deleted(
         server.delete("pods", "job-pod", grace_seconds=0)
         with pytest.raises(RunnerSystemError, match="delete"):
             await until_running(client, watch, sink)
-
-
-async def test_cluster_when_jobs_share_it(server: KubernetesServer, client: KubeClient) -> None:
-    """One connection and one watch for each namespace and selector; all is closed at the end."""
-    opened: list[KubeClient] = []
-
-    async def open_client() -> KubeClient:
-        opened.append(client)
-        return client
-
-    def make_informer(client: KubeClient, namespace: str, selector: str, poll_interval: float) -> PodInformer:
-        return PodInformer(client, namespace, selector=selector, poll_interval=poll_interval)
-
-    cluster = Cluster(open_client, make_informer)
-    async with anyio.create_task_group() as group:
-        await group.start(cluster.serve)
-        first = await cluster.informer("default", "a=b", 1.0)
-        assert await cluster.informer("default", "a=b", 1.0) is first
-        assert await cluster.informer("kube-system", "a=b", 1.0) is not first
-        assert await first.wait_until_synced(timeout=5)
-        assert opened == [client]
-        assert cluster.connected is client
-        group.cancel_scope.cancel()
-    with pytest.raises(Exception, match="closed"):
-        await client.read("pods", "default", "x")
