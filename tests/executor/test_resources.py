@@ -154,3 +154,44 @@ async def test_give_owner_when_the_pod_is_there(
     await made.delete_all(grace_seconds=0)
     await server.wait_until_gone()
     assert len(server.faults.seen("DELETE", "/")) == 1
+
+
+async def test_create_all_when_one_fails(server: KubernetesServer, made: Resources) -> None:
+    """The others are made, and the error comes plain, not in a group."""
+    server.forbid("create", "services")
+    wanted = [
+        ("services", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {}}),
+        ("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}),
+    ]
+    with pytest.raises(ForbiddenError):
+        await made.create_all(wanted, timeout=1)
+    assert server.objects() == ("secrets/default/s",)
+    await made.delete_all(grace_seconds=0)
+    await server.wait_until_gone()
+
+
+async def test_delete_all_leaves_what_has_an_owner_to_it(
+    server: KubernetesServer, made: Resources, manifest: dict[str, Any]
+) -> None:
+    """The pod takes its objects along, also when there is no right to delete them."""
+    pod = await made.create("pods", manifest, timeout=1)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "job-pod", "uid": pod["metadata"]["uid"]}
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "b", "ownerReferences": [owner]},
+    }
+    await made.create("poddisruptionbudgets", budget, timeout=1)
+    server.forbid("delete", "poddisruptionbudgets")
+    await made.delete_all(grace_seconds=0)
+    await server.wait_until_gone()
+
+
+async def test_a_namespace_of_the_jobs_own(server: KubernetesServer, made: Resources) -> None:
+    """An object outside of any namespace is made and removed."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ci-job-1", "labels": {"nonce": "1"}}}
+    server.faults.add(FaultRule("POST", "/namespaces$", CommitThenDrop()))
+    await made.create("namespaces", namespace, timeout=5)
+    assert server.objects() == ("namespaces/ci-job-1",)
+    await made.delete_all(grace_seconds=None)
+    await server.wait_until_gone()
