@@ -47,7 +47,7 @@ def command(
     --kubeconfig every job runs in a pod. The jobs see the last commit; what is not committed is left out, with a word.
     Exit code 1 if a job failed.
     """
-    extra = _assignments(variables)
+    extra = assignments(variables)
     repository = LocalRepository()
     checkout = repository.checkout()
     path = repository.path_of(file)
@@ -60,12 +60,12 @@ def command(
     )
     try:
         pipeline = build_pipeline(path, repository.files(), predefined=predefined(checkout, occasion), extra=extra)
-        wanted = _wanted(pipeline, jobs)
+        wanted = wanted_jobs(pipeline, jobs)
     except PipelineError as error:
         for message in error.messages:
             click.echo(f"error: {message}", err=True)
         return 1
-    _mention_warnings(pipeline.warnings)
+    mention_warnings(pipeline.warnings)
     if only_list:
         return _show(pipeline, wanted, colour=wants_colour(no_color=no_color))
     if not wanted:
@@ -89,7 +89,8 @@ def command(
     return run.run()
 
 
-def _assignments(variables: tuple[str, ...]) -> dict[str, str]:
+def assignments(variables: tuple[str, ...]) -> dict[str, str]:
+    """Read the values of `-v KEY=VALUE`. Raises UsageError."""
     pairs = {}
     for text in variables:
         key, equals, value = text.partition("=")
@@ -99,8 +100,11 @@ def _assignments(variables: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _wanted(pipeline: Pipeline, names: tuple[str, ...]) -> tuple[LocalJob, ...]:
-    """The jobs that the command line names, in the pipeline's order; all of them when it names none."""
+def wanted_jobs(pipeline: Pipeline, names: tuple[str, ...]) -> tuple[LocalJob, ...]:
+    """The jobs that the command line names, in the pipeline's order; all of them when it names none.
+
+    Raises PipelineError for a name that none of them has.
+    """
     if not names:
         return pipeline.jobs
     wanted: set[str] = set()
@@ -126,7 +130,7 @@ def _why_empty(pipeline: Pipeline) -> str:
     return "the rules leave out every job. Try -v KEY=VALUE."
 
 
-def _mention_warnings(warnings: tuple[PipelineWarning, ...]) -> None:
+def mention_warnings(warnings: tuple[PipelineWarning, ...]) -> None:
     """Print the warnings; what is said of several places is said once."""
     places: dict[str, list[PipelineWarning]] = {}
     for warning in warnings:

@@ -1,4 +1,4 @@
-"""The tables of `runner local`: the jobs of a pipeline, and how they ended.
+"""Tables on a terminal: the jobs of a pipeline, and how they ended.
 
 rich is imported when a table is printed: the first line of a log must not wait for it.
 """
@@ -39,7 +39,7 @@ def show_jobs(jobs: Iterable[LocalJob], *, colour: bool) -> None:
         needs = "" if job.needs is None else ", ".join(job.needs) or "nothing"
         when = f"{job.when}, may fail" if job.allow_failure else job.when
         rows.append((job.name, job.stage, when, needs))
-    _print(("Job", "Stage", "When", "Needs"), rows, colour=colour)
+    print_table(("Job", "Stage", "When", "Needs"), rows, colour=colour)
 
 
 def show_results(
@@ -55,7 +55,7 @@ def show_results(
         cells.append((job.name, job.stage, word, took, _reason(state, row)))
         styles.append(_STATE_STYLES.get(state, ""))
     print()
-    _print(("Job", "Stage", "Result", "Duration", "Reason"), cells, colour=colour, styles=styles)
+    print_table(("Job", "Stage", "Result", "Duration", "Reason"), cells, colour=colour, styles=styles)
 
 
 def _reason(state: JobState, row: Row) -> str:
@@ -74,7 +74,9 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool, styles: Sequence[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool, styles: Sequence[str] = ()
+) -> None:
     """Print a table; `styles` are those of the third column. What is piped is not cut to a terminal's width."""
     from rich.console import Console
     from rich.table import Table

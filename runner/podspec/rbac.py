@@ -1,0 +1,199 @@
+"""The rights that the manager needs in a cluster, as its configuration decides them.
+
+One table: a right, what it is for, and the key that asks for it. `runner rbac` prints it as Roles, and a test holds it
+against the requests of real jobs: what is not asked for is not here. No wildcard, whatever the configuration.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from runner.config.model import RunnerConfig
+from runner.job.feature_flags import resolve_flags
+from runner.job.variables import environment_variables
+from runner.podspec.manifest import Manifest
+
+KeyPath = tuple[str, ...]
+"""Fields below `[[runners]]`; empty for what every job needs."""
+
+LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
+JOB_VARIABLE = "variable"
+"""Begins the key of what no key asks for, but a variable of a job."""
+EVERYWHERE = ""
+"""Stands for all namespaces, and for what lies in none."""
+
+_API_GROUP = "rbac.authorization.k8s.io"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """Verbs on one resource, and why they are needed."""
+
+    resource: str
+    """The plural, with its subresource: `pods/attach`."""
+    verbs: tuple[str, ...]
+    reason: str
+    """What they are for, in a few words."""
+    group: str = ""
+    key: KeyPath = ()
+    """The key that asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Rights in one namespace, for the sake of one runner."""
+
+    namespace: str
+    """EVERYWHERE where jobs run in namespaces that only they know."""
+    rights: tuple[Right, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a role: all verbs on one resource, and the rights that they are for."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    because: tuple[Right, ...]
+
+
+Condition = Callable[[RunnerConfig, Mapping[str, bool]], KeyPath | None]
+"""Says which key of a runner asks for a right; None if none does."""
+
+
+def _always(runner: RunnerConfig, flags: Mapping[str, bool]) -> KeyPath | None:
+    return ()
+
+
+def _key(name: str) -> Condition:
+    def set_in(runner: RunnerConfig, flags: Mapping[str, bool]) -> KeyPath | None:
+        return ("kubernetes", name) if getattr(runner.kubernetes, name) else None
+
+    return set_in
+
+
+def _flag(name: str) -> Condition:
+    def on(runner: RunnerConfig, flags: Mapping[str, bool]) -> KeyPath | None:
+        if not flags[name]:
+            return None
+        if name in runner.feature_flags:
+            return ("feature_flags", name)
+        own = any(variable.key == name for variable in environment_variables(runner.environment))
+        return ("environment",) if own else (JOB_VARIABLE, name)
+
+    return on
+
+
+_WEBSOCKET = ("get", "create")
+"""A WebSocket is a get; Kubernetes 1.35 asks for create too."""
+
+_TABLE: tuple[tuple[Condition, Right], ...] = (
+    (
+        _always,
+        Right(
+            resource="pods",
+            verbs=("create", "get", "list", "watch", "delete"),
+            reason="one pod for each job, one list and watch for all of them; a get where only certainty counts",
+        ),
+    ),
+    (
+        _always,
+        Right(
+            resource="pods/attach",
+            verbs=_WEBSOCKET,
+            reason="the connection that starts stages and reads the log; a WebSocket is a get, since Kubernetes 1.35 "
+            "a create too",
+        ),
+    ),
+    (
+        _always,
+        Right(
+            resource="secrets",
+            verbs=("create", "get", "patch", "delete"),
+            reason="the job's record and its passwords, owned by its pod; get recognizes our own after a lost answer, "
+            "patch gives one its owner, delete is for those whose pod could not be made",
+        ),
+    ),
+    (
+        _key("print_pod_warning_events"),
+        Right(
+            resource="events",
+            verbs=("list",),
+            reason="why a pod does not start, in the job's log; without it the log has less to say",
+        ),
+    ),
+    (
+        _flag(LEGACY_FLAG),
+        Right(resource="pods/exec", verbs=_WEBSOCKET, reason="stages by exec"),
+    ),
+)
+
+
+def needed_rights(runner: RunnerConfig, *, job_flags: Iterable[str] = ()) -> Need:
+    """Say which rights the jobs of a runner need, and where.
+
+    `job_flags` are feature flags that jobs turn on themselves; one that the configuration sets they cannot.
+    """
+    turned_on = frozenset(job_flags) - runner.feature_flags.keys()
+    flags, _ = resolve_flags(runner.feature_flags, environment_variables(runner.environment))
+    flags = {name: on or name in turned_on for name, on in flags.items()}
+    found = tuple(
+        replace(right, key=key) for condition, right in _TABLE if (key := condition(runner, flags)) is not None
+    )
+    return Need(_namespace(runner), found)
+
+
+def scope_key(runner: RunnerConfig) -> KeyPath:
+    """The key because of which the rights are needed in all namespaces; empty if one is enough."""
+    for name in ("namespace_per_job", "namespace_overwrite_allowed"):
+        if getattr(runner.kubernetes, name):
+            return ("kubernetes", name)
+    return ()
+
+
+def rules(rights: Iterable[Right]) -> tuple[Rule, ...]:
+    """Join rights into the rules of one role: one for each resource, each verb once, with all that asks for them."""
+    joined: dict[tuple[str, str], Rule] = {}
+    for right in rights:
+        place = (right.group, right.resource)
+        rule = joined.get(place, Rule(right.group, right.resource, (), ()))
+        verbs = tuple(dict.fromkeys((*rule.verbs, *right.verbs)))
+        because = rule.because if right in rule.because else (*rule.because, right)
+        joined[place] = replace(rule, verbs=verbs, because=because)
+    return tuple(joined.values())
+
+
+def build_role(name: str, namespace: str, granted: Iterable[Rule]) -> Manifest:
+    """Build a Role with these rules, or a ClusterRole where the namespace is EVERYWHERE."""
+    return {
+        "apiVersion": f"{_API_GROUP}/v1",
+        "kind": "Role" if namespace else "ClusterRole",
+        "metadata": _metadata(name, namespace),
+        "rules": [
+            {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)} for rule in granted
+        ],
+    }
+
+
+def build_binding(name: str, namespace: str, *, account: str, account_namespace: str) -> Manifest:
+    """Build the binding of a role of the same name and namespace to a service account."""
+    return {
+        "apiVersion": f"{_API_GROUP}/v1",
+        "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
+        "metadata": _metadata(name, namespace),
+        "roleRef": {"apiGroup": _API_GROUP, "kind": "Role" if namespace else "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": account_namespace}],
+    }
+
+
+def build_service_account(name: str, namespace: str) -> Manifest:
+    """Build the account that the manager's pod runs as."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(name, namespace)}
+
+
+def _metadata(name: str, namespace: str) -> Manifest:
+    return {"name": name, "namespace": namespace} if namespace else {"name": name}
+
+
+def _namespace(runner: RunnerConfig) -> str:
+    return EVERYWHERE if scope_key(runner) else runner.kubernetes.namespace
