@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from runner.job.outcome import JobConfigurationError
-from runner.job.variables import short_token
+from runner.job.variables import Variables, short_token
 from runner.podspec.agents import build_command, helper_command
 from runner.podspec.allowed import check_image
 from runner.podspec.helper_image import Machine, helper_image
@@ -60,12 +60,7 @@ def pod_request(
     _tell(overwritten, note)
     job, variables, config = request.job, request.variables, overwritten.config
     services = _services(request, config.kubernetes, note)
-    image = variables.expand(job.image.name if job.image and job.image.name else config.kubernetes.image)
-    if not image:
-        raise JobConfigurationError(
-            "no image specified and no default set in config: "
-            "name one with `image:` in the job or `image` in [runners.kubernetes]"
-        )
+    image = _build_image(request, config.kubernetes)
     _check_images(image, services, config.kubernetes, default_helper_image)
     folders = directories_for(config, job, request.directories.builds_dir)
     return PodRequest(
@@ -121,11 +116,23 @@ def _services(
     return services
 
 
+def _build_image(request: JobRequest, kubernetes: KubernetesConfig) -> str:
+    image = request.job.image
+    name = request.variables.expand(image.name if image and image.name else kubernetes.image)
+    if not name:
+        raise JobConfigurationError(
+            "no image specified and no default set in config: "
+            "name one with `image:` in the job or `image` in [runners.kubernetes]"
+        )
+    return name
+
+
 def _check_images(
     image: str, services: tuple[PodService, ...], kubernetes: KubernetesConfig, default_helper_image: str
 ) -> None:
     """Refuse images that the runner's lists do not allow. Its own are those it names without a variable of the job."""
-    own = {kubernetes.image, kubernetes.helper_image or default_helper_image}
+    helper = helper_image(kubernetes, Variables(), default=default_helper_image, machine=this_machine())
+    own = {kubernetes.image, helper}
     check_image(image, kind="images", allowed=kubernetes.allowed_images, always=own)
     own |= {entry.name for entry in kubernetes.services}
     for service in services:
