@@ -79,7 +79,9 @@ def _scalar(value: object, *, key: bool = False) -> str:
 
 def _item(value: object) -> str:
     """A scalar as it may stand in a list on one line."""
-    text = yaml.safe_dump([value], default_flow_style=True, width=_WIDEST, allow_unicode=True)
+    text = yaml.safe_dump(
+        [value], default_flow_style=True, default_style=_style(value, key=True), width=_WIDEST, allow_unicode=True
+    )
     return text.strip()[1:-1]
 
 
