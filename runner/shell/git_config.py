@@ -1,8 +1,8 @@
 """git's settings for one job: what stands in which file, as text.
 
 The law: the token is in one file of the job's temporary directory and nowhere else: not in `.git/config`, which
-only includes that file, not in the remote's URL, and in no process's arguments, because the shell itself writes the
-file.
+only includes that file, not in the remote's URL, and in no process's arguments: the shell itself writes the file, and
+git asks a helper for the password (docs/decisions/009).
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from runner.shell.bash import ShellWriter, quote
 from runner.shell.context import ScriptContext
 from runner.shell.prologue import GIT_CONFIG
-from runner.shell.urls import USERNAME, Rewrite, is_web, remote_url, rewrites, server_of, tokenless_rewrites
+from runner.shell.urls import USERNAME, Rewrite, is_web, remote_url, rewrites, server_of, tokenless_rewrites, with_user
 
 EXTERNAL_CONFIG = ".gitlab-runner.ext.conf"
 TEMPLATE_DIRECTORY = "git-template"
@@ -20,7 +20,17 @@ _TLS_SETTINGS = (
     ("CI_SERVER_TLS_CERT_FILE", "sslCert"),
     ("CI_SERVER_TLS_KEY_FILE", "sslKey"),
 )
-_CREDENTIAL_HELPER = """!f() { if [ "$1" = get ]; then printf 'password=%s\\n' "$CI_JOB_TOKEN"; fi; }; f"""
+_TOKEN_SECTION, _TOKEN_KEY = "gitlab-runner", "jobToken"
+
+
+def _helper(password: str) -> str:
+    """A credential helper that gives `password`, a word of the shell, and keeps nothing."""
+    return f"""!f() {{ if [ "$1" = get ]; then printf 'password=%s\\n' "{password}"; fi; }}; f"""
+
+
+_FROM_ENVIRONMENT = _helper("$CI_JOB_TOKEN")
+_FROM_CONFIG = _helper(f"$(git config {_TOKEN_SECTION}.{_TOKEN_KEY})")
+"""Whoever reads the setting that names this helper reads the token's setting too: they stand in one file."""
 
 
 def section(name: str, subsection: str, *settings: tuple[str, str]) -> str:
@@ -73,12 +83,16 @@ def correlation_id(context: ScriptContext) -> str:
 
 
 def credentials_config(context: ScriptContext) -> str:
-    """How git gets the job's token: by rewritten URLs, or from a helper (`FF_GIT_URLS_WITHOUT_TOKENS`)."""
+    """How git gets the job's token: from this file, or from the environment (`FF_GIT_URLS_WITHOUT_TOKENS`).
+
+    From this file it is for one user alone, so that credentials of the job's own for other users of the server work.
+    """
     force_https = context.settings().git_submodule_force_https
     if context.flag("FF_GIT_URLS_WITHOUT_TOKENS"):
         rules = tokenless_rewrites(context.variables, context.config, force_https=force_https)
-        return _credential_helpers(context) + _rewrite_sections(rules)
-    return _rewrite_sections(rewrites(context.job, context.variables, context.config, force_https=force_https))
+        return _environment_helpers(context) + _rewrite_sections(rules)
+    rules = rewrites(context.job, context.variables, context.config, force_https=force_https)
+    return _token_and_helpers(context, rules) + _rewrite_sections(rules)
 
 
 def tls_settings(context: ScriptContext) -> Iterator[tuple[str, str]]:
@@ -111,12 +125,23 @@ def write_global_config(writer: ShellWriter, context: ScriptContext) -> None:
     writer.line(f"{include} {quote(context.temporary(EXTERNAL_CONFIG))} >> {target}")
 
 
-def _credential_helpers(context: ScriptContext) -> str:
+def _token_and_helpers(context: ScriptContext, rules: tuple[Rewrite, ...]) -> str:
+    # An empty helper drops those that were set up elsewhere: none may answer for this user, or store the token.
+    helper = (("helper", ""), ("helper", _FROM_CONFIG))
+    parts = [section(_TOKEN_SECTION, "", (_TOKEN_KEY, context.job.token))] if rules else []
+    for server in dict.fromkeys(with_user(server_of(rule.replacement), USERNAME) for rule in rules):
+        parts.append(section("credential", server, *helper))
+        # Makes git ask for the password before curl has tried the user without one, which GitLab counts as a failure.
+        parts.append(section("http", server, ("emptyAuth", "true")))
+    return "".join(parts)
+
+
+def _environment_helpers(context: ScriptContext) -> str:
     base = context.config.clone_url or context.config.url
     urls = (remote_url(context.job, context.variables, context.config), base, context.job.git_info.repo_url)
     servers = dict.fromkeys(server_of(url) for url in urls if is_web(url))
     # An empty helper drops those that were set up elsewhere: none may store or answer for this server.
-    settings = (("helper", ""), ("helper", _CREDENTIAL_HELPER), ("username", USERNAME))
+    settings = (("helper", ""), ("helper", _FROM_ENVIRONMENT), ("username", USERNAME))
     return "".join(section("credential", server, *settings) for server in servers)
 
 

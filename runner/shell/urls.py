@@ -1,7 +1,8 @@
-"""Where the sources come from, and how a token gets to git without standing in `.git/config`.
+"""Where the sources come from, and by which URLs git reaches them.
 
 The law: text in, text out; a URL that cannot be read is left as it is. Nothing here prints or raises with a URL
-that may carry a token.
+that may carry a token. What becomes git's configuration names the user alone: git hands URLs on to its transport as
+arguments, which everyone in the container sees.
 """
 
 from collections.abc import Iterator
@@ -67,28 +68,29 @@ def remote_url(job: Job, variables: Variables, config: RunnerConfig) -> str:
         return job.git_info.repo_url
     url = f"{config.clone_url.rstrip('/')}/{variables.get('CI_PROJECT_PATH')}.git"
     if base.scheme in _WEB:
-        return with_user(url, _credentials(job))
+        return with_user(url, f"{USERNAME}:{job.token}")
     return with_user(url, base.username or "git") if base.scheme == "ssh" else url
 
 
 def rewrites(job: Job, variables: Variables, config: RunnerConfig, *, force_https: bool) -> tuple[Rewrite, ...]:
-    """The rules that add the job's token to GitLab's URLs, in order, each once.
+    """The rules that send GitLab's URLs to the user that the job's token belongs to, in order, each once.
 
-    So the remote's URL stays free of the token and submodules of the same server get it as well. `force_https`
-    (`GIT_SUBMODULE_FORCE_HTTPS`) sends SSH addresses of the server to it over HTTPS.
+    So the remote's URL stays as it is, submodules of the same server are fetched as that user too, and whoever names
+    another user in a URL stays with that one. `force_https` (`GIT_SUBMODULE_FORCE_HTTPS`) sends SSH addresses of the
+    server to it over HTTPS.
     """
     remote = remote_url(job, variables, config)
     bare = with_user(remote, "") if is_web(remote) else remote
-    found = [Rewrite(remote, bare)] if remote != bare else []
+    found = [Rewrite(with_user(bare, USERNAME), bare)] if remote != bare else []
     base = _base_url(config)
     if base:
-        authenticated = with_user(base, _credentials(job))
+        authenticated = with_user(base, USERNAME)
         found.append(Rewrite(authenticated, base))
         if force_https:
             found.extend(_from_ssh(variables, authenticated))
         if is_web(job.git_info.repo_url):
             server = f"{server_of(job.git_info.repo_url)}/"
-            found.append(Rewrite(with_user(server, _credentials(job)), server))
+            found.append(Rewrite(with_user(server, USERNAME), server))
     return tuple(dict.fromkeys(found))
 
 
@@ -118,10 +120,6 @@ def _from_ssh(variables: Variables, replacement: str) -> Iterator[Rewrite]:
         yield Rewrite(replacement, f"ssh://git@{host}/")
     else:
         yield Rewrite(replacement, f"ssh://git@{host}:{port}/")
-
-
-def _credentials(job: Job) -> str:
-    return f"{USERNAME}:{job.token}"
 
 
 def _host(parts: SplitResult) -> str:

@@ -92,6 +92,19 @@ class Place:
         )
         return done.stdout.decode().strip()
 
+    def filled(self, directory: str | Path, url: str) -> list[str]:
+        """The user and the password that git has for a URL."""
+        done = subprocess.run(
+            ["git", "credential", "fill"],
+            cwd=self.root / directory,
+            env={**self.environment, "GIT_TERMINAL_PROMPT": "0"},
+            input=f"url={url}\n\n".encode(),
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        return done.stdout.decode().splitlines()[-2:]
+
     def context(
         self,
         sha: str,
@@ -426,7 +439,7 @@ def test_directory_is_marked_as_safe(place: Place, configured: bool | None, mark
 
 
 def test_token_is_in_one_file_only(place: Place) -> None:
-    """Neither in `.git/config` nor in the remote's URL; the user's own git in the work tree still gets it."""
+    """Neither in `.git/config` nor in the remote's URL; the user's own git in the work tree still asks with it."""
     place.url = "https://gitlab-ci-token:t0k@127.0.0.1:9/group/app.git"
     done = place.run(place.context("4f5e"))
     work = place.root / place.project
@@ -435,10 +448,10 @@ def test_token_is_in_one_file_only(place: Place) -> None:
     assert done.code == 128
     assert {path.name for path in holding} - {"stage"} == {".gitlab-runner.ext.conf"}
     assert place.git(work, "config", "remote.origin.url") == "https://127.0.0.1:9/group/app.git"
-    assert place.git(work, "ls-remote", "--get-url", "origin") == place.url
-    assert place.git(work, "ls-remote", "--get-url", "https://git.example/other.git") == (
-        "https://gitlab-ci-token:t0k@git.example/other.git"
-    )
+    for url in ("https://127.0.0.1:9/group/app.git", "https://git.example/other.git"):
+        with_user = url.replace("//", "//gitlab-ci-token@")
+        assert place.git(work, "ls-remote", "--get-url", url) == with_user
+        assert place.filled(work, with_user) == ["username=gitlab-ci-token", "password=t0k"]
     assert (
         place.git(work, "ls-remote", "--get-url", "https://git.example.evil.org/x") == "https://git.example.evil.org/x"
     )
@@ -677,6 +690,11 @@ def test_external_config_is_this_text(place: Place) -> None:
     context = ScriptContext(
         **{name: getattr(found, name) for name in found.__slots__ if name != "correlation_id"}, correlation_id='01J"\\'
     )
+    helper = (
+        '\thelper = "!f() { if [ \\"$1\\" = get ]; then printf '
+        "'password=%s\\\\n' "
+        '\\"$(git config gitlab-runner.jobToken)\\"; fi; }; f"\n'
+    )
 
     assert external_config(context) == (
         "[http]\n"
@@ -687,15 +705,25 @@ def test_external_config_is_this_text(place: Place) -> None:
         '\tsslCAInfo = "/r/app.tmp/CI_SERVER_TLS_CA_FILE"\n'
         '\tsslCert = "/r/app.tmp/CI_SERVER_TLS_CERT_FILE"\n'
         '\tsslKey = "/r/app.tmp/CI_SERVER_TLS_KEY_FILE"\n'
-        '[url "https://gitlab-ci-token:t0k@git.example:8443/group/app.git"]\n'
+        "[gitlab-runner]\n"
+        '\tjobToken = "t0k"\n'
+        '[credential "https://gitlab-ci-token@git.example:8443"]\n'
+        f'\thelper = ""\n{helper}'
+        '[http "https://gitlab-ci-token@git.example:8443"]\n'
+        '\temptyAuth = "true"\n'
+        '[credential "https://gitlab-ci-token@git.example"]\n'
+        f'\thelper = ""\n{helper}'
+        '[http "https://gitlab-ci-token@git.example"]\n'
+        '\temptyAuth = "true"\n'
+        '[url "https://gitlab-ci-token@git.example:8443/group/app.git"]\n'
         '\tinsteadOf = "https://git.example:8443/group/app.git"\n'
-        '[url "https://gitlab-ci-token:t0k@git.example/"]\n'
+        '[url "https://gitlab-ci-token@git.example/"]\n'
         '\tinsteadOf = "https://git.example/"\n'
-        '[url "https://gitlab-ci-token:t0k@git.example/"]\n'
+        '[url "https://gitlab-ci-token@git.example/"]\n'
         '\tinsteadOf = "git@git.example:"\n'
-        '[url "https://gitlab-ci-token:t0k@git.example/"]\n'
+        '[url "https://gitlab-ci-token@git.example/"]\n'
         '\tinsteadOf = "ssh://git@git.example/"\n'
-        '[url "https://gitlab-ci-token:t0k@git.example:8443/"]\n'
+        '[url "https://gitlab-ci-token@git.example:8443/"]\n'
         '\tinsteadOf = "https://git.example:8443/"\n'
     )
 
@@ -713,17 +741,9 @@ def test_credential_helper_is_there_without_sources(place: Place, strategy: str)
     variables = (Variable("FF_GIT_URLS_WITHOUT_TOKENS", "true"), Variable("GIT_STRATEGY", strategy))
     done = place.run(https(place, *variables))
     place.environment |= {"GIT_CONFIG_GLOBAL": f"{place.root}/{place.project}.tmp/.glr.gconf", "CI_JOB_TOKEN": "t0k"}
-    filled = subprocess.run(
-        ["git", "credential", "fill"],
-        env=place.environment,
-        input=b"url=https://git.example:8443\n\n",
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
 
     assert done.code == 0
-    assert filled.stdout.decode().splitlines()[-2:] == ["username=gitlab-ci-token", "password=t0k"]
+    assert place.filled(".", "https://git.example:8443") == ["username=gitlab-ci-token", "password=t0k"]
 
 
 def test_template_config_is_this_text(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,14 @@ from runner.job.variables import Variable, Variables
 from runner.shell.scripts import ScriptContext, script_for
 
 pytestmark = pytest.mark.slow
-EXPECTED = "Basic " + base64.b64encode(b"gitlab-ci-token:t0k").decode()
+
+
+def basic(user: str) -> str:
+    """The header by which `user:password` is told."""
+    return "Basic " + base64.b64encode(user.encode()).decode()
+
+
+EXPECTED = basic("gitlab-ci-token:t0k")
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
     http.server_close()
 
 
+def git_of_version(root: Path, version: str) -> Path:
+    """Make a git that says to be of this version; the directory for PATH."""
+    shim = root / "bin/git"
+    shim.parent.mkdir()
+    say = f'[ "$*" = version ] && {{ echo "git version {version}"; exit; }}'
+    shim.write_text(f'#!/bin/sh\n{say}\nexec {shutil.which("git")} "$@"\n')
+    shim.chmod(0o755)
+    return shim.parent
+
+
 def get_sources(root: Path, server: Server, *flags: str) -> tuple[int, str, dict[str, str]]:
     """Run the stage with these flags on: its code, what it wrote, and the files it brought."""
     git = {
@@ -151,6 +169,7 @@ def get_sources(root: Path, server: Server, *flags: str) -> tuple[int, str, dict
         "CI_SERVER_HOST": "git.example",
         "GIT_SUBMODULE_STRATEGY": "normal",
         "GIT_SUBMODULE_FORCE_HTTPS": "true",
+        "GIT_STRATEGY": "clone" if "FF_USE_GIT_NATIVE_CLONE" in flags else "fetch",
     }
     context = ScriptContext(
         job=Job.parse({"id": 7, "token": "t0k", "git_info": git}),
@@ -167,7 +186,8 @@ def get_sources(root: Path, server: Server, *flags: str) -> tuple[int, str, dict
     (root / "stage").write_text(script.text)
     (root / "home").mkdir()
     (root / "home/.gitconfig").write_text("[credential]\n\thelper = store\n")
-    environment = {"PATH": os.environ["PATH"], "HOME": f"{root}/home", "GIT_CONFIG_NOSYSTEM": "1"}
+    path = f"{git_of_version(root, '2.49.0')}:{os.environ['PATH']}"
+    environment = {"PATH": path, "HOME": f"{root}/home", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TRACE": f"{root}/trace"}
     done = subprocess.run(
         ["dash", f"{root}/stage"], env=environment, cwd=root, capture_output=True, check=False, timeout=60
     )
@@ -178,18 +198,25 @@ def get_sources(root: Path, server: Server, *flags: str) -> tuple[int, str, dict
 
 @pytest.mark.parametrize(
     "flags",
-    [(), ("FF_GIT_URLS_WITHOUT_TOKENS",), ("FF_USE_GIT_PROACTIVE_AUTH",)],
-    ids=["rewritten-urls", "credential-helper", "proactive"],
+    [(), ("FF_GIT_URLS_WITHOUT_TOKENS",), ("FF_USE_GIT_PROACTIVE_AUTH",), ("FF_USE_GIT_NATIVE_CLONE",)],
+    ids=["from-the-file", "from-the-environment", "proactive", "native-clone"],
 )
 def test_project_and_submodule_come_with_the_job_s_token(
     tmp_path: Path, server: Server, flags: tuple[str, ...]
 ) -> None:
-    """Both ways of giving git the token work, for an SSH submodule of the same server too, and git says who asks."""
+    """Both ways of giving git the token work, for an SSH submodule of the same server too, and git says who asks.
+
+    No program that git starts has the token in its arguments.
+    """
     code, output, files = get_sources(tmp_path, server, *flags)
 
     assert (code, files) == (0, {"file": "app", "sub/file": "sub"}), output
     assert "t0k" not in output
     assert "t0k" not in (tmp_path / "builds/app/.git/config").read_text()
+    arguments = (tmp_path / "trace").read_text()
+    assert "git-remote-http" in arguments
+    assert "t0k" not in arguments
+    assert {request.get("authorization", "") for request in server.requests} <= {"", EXPECTED}
     assert "gitlab-runner 1.2 linux/amd64" in {request["user-agent"] for request in server.requests}
     assert {request.get("x-gitaly-correlation-id") for request in server.requests} == {"01JCORRELATION"}
 
@@ -214,3 +241,23 @@ def test_token_is_in_no_file_without_tokens_in_urls(tmp_path: Path, server: Serv
         timeout=60,
     )
     assert (done.returncode, b"refs/heads/main" in done.stdout) == (0, True)
+
+
+def test_another_user_s_password_is_that_user_s(tmp_path: Path, server: Server) -> None:
+    """The token is for its own user: who pushes with a token of their own, in the URL or by a helper, uses that one."""
+    get_sources(tmp_path, server)
+    server.requests.clear()
+    environment = {"PATH": os.environ["PATH"], "HOME": f"{tmp_path}/home", "GIT_TERMINAL_PROMPT": "0"}
+    (tmp_path / "home/.git-credentials").write_text(f"http://bob:b0b@{server.address.replace(':', '%3a')}\n")
+    for user in ("ada:4da", "bob"):
+        subprocess.run(
+            ["git", "ls-remote", f"http://{user}@{server.address}/group/app.git"],
+            env=environment,
+            cwd=tmp_path / "builds/app",
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    used = {request.get("authorization", "") for request in server.requests}
+    # curl tries a user of a URL without a password first.
+    assert used == {"", basic("ada:4da"), basic("bob:"), basic("bob:b0b")}

@@ -98,11 +98,11 @@ def test_clone_url_replaces_the_server(clone_url: str, remote: str) -> None:
     assert remote_url(job(), variables(CI_PROJECT_PATH="group/app"), config(clone_url=clone_url)) == remote
 
 
-def test_rules_give_the_token_to_the_project_and_its_server() -> None:
+def test_rules_name_the_token_s_user_for_the_project_and_its_server() -> None:
     """The project's own URL first, then everything on the server, once though runner and project agree on it."""
     assert rewrites(job(), variables(), config(), force_https=False) == (
-        Rewrite(REPOSITORY, "https://git.example:8443/group/app.git"),
-        Rewrite("https://gitlab-ci-token:t0k@git.example:8443/", "https://git.example:8443/"),
+        Rewrite("https://gitlab-ci-token@git.example:8443/group/app.git", "https://git.example:8443/group/app.git"),
+        Rewrite("https://gitlab-ci-token@git.example:8443/", "https://git.example:8443/"),
     )
 
 
@@ -113,9 +113,9 @@ def test_rules_cover_both_names_of_a_server() -> None:
     )
 
     assert found == (
-        Rewrite("http://gitlab-ci-token:t0k@inner/group/app.git", "http://inner/group/app.git"),
-        Rewrite("http://gitlab-ci-token:t0k@inner/", "http://inner/"),
-        Rewrite("https://gitlab-ci-token:t0k@git.example:8443/", "https://git.example:8443/"),
+        Rewrite("http://gitlab-ci-token@inner/group/app.git", "http://inner/group/app.git"),
+        Rewrite("http://gitlab-ci-token@inner/", "http://inner/"),
+        Rewrite("https://gitlab-ci-token@git.example:8443/", "https://git.example:8443/"),
     )
 
 
@@ -131,12 +131,12 @@ def test_rules_cover_both_names_of_a_server() -> None:
     ids=["host", "ssh-host", "port-22", "other-port", "unknown"],
 )
 def test_force_https_turns_ssh_addresses_into_urls(known: dict[str, str], matches: tuple[str, ...]) -> None:
-    """`git@host:` has no place for a port, so another port leaves only the URL form; the token comes as asked."""
-    with_token = rewrites(job("/srv/app.git"), variables(**known), config(), force_https=True)[1:]
-    without = tokenless_rewrites(variables(**known), config(), force_https=True)
+    """`git@host:` has no place for a port, so another port leaves only the URL form; the user comes as asked."""
+    with_user_name = rewrites(job("/srv/app.git"), variables(**known), config(), force_https=True)[1:]
+    without_user = tokenless_rewrites(variables(**known), config(), force_https=True)
 
-    assert with_token == tuple(Rewrite("https://gitlab-ci-token:t0k@git.example:8443/", match) for match in matches)
-    assert without == tuple(Rewrite("https://git.example:8443/", match) for match in matches)
+    assert with_user_name == tuple(Rewrite("https://gitlab-ci-token@git.example:8443/", match) for match in matches)
+    assert without_user == tuple(Rewrite("https://git.example:8443/", match) for match in matches)
 
 
 def test_no_rule_without_a_need() -> None:
