@@ -26,8 +26,9 @@ from anyio.abc import TaskGroup
 from runner.cli.local_log import LiveLog
 from runner.cli.local_table import Row, duration, show_results
 from runner.config.model import Config
-from runner.manager.assemble import HELPER_IMAGE_VARIABLE, assemble
+from runner.manager.assemble import assemble
 from runner.manager.logging import setup_logging
+from runner.manager.settings import HELPER_IMAGE_VARIABLE
 from runner.pipeline.order import Order
 from runner.pipeline.payload import job_payload
 from runner.testing.gitlab import GitLabServer

@@ -20,17 +20,13 @@ from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
+from runner.manager.settings import REVISION, default_helper_image
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL
 
 if TYPE_CHECKING:
     from runner.config.model import Config, RunnerConfig
     from runner.executor.base import Executor
     from runner.kube.client import KubeClient
-
-HELPER_IMAGE_VARIABLE = "RUNNER_HELPER_IMAGE"
-"""Names the helper image where config.toml names none; the image and the chart set it to the manager's own image."""
-
-REVISION = os.environ.get("RUNNER_REVISION", "HEAD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +50,7 @@ def assemble(
 ) -> RunnerManager:
     """Make a manager for a configuration. Nothing is opened or asked before `serve`."""
     seen = observers or Observers()
-    helper_image = environ.get(HELPER_IMAGE_VARIABLE) or f"runner:{__version__}"
+    helper_image = default_helper_image(environ)
     pool = ClientPool()
     identity = Identity(
         name="runner", version=__version__, revision=REVISION, system_id=system_id, host=platform.node()

@@ -7,11 +7,19 @@ Names that the original reads keep their names (`CONFIG_FILE`, `LOG_LEVEL`, `LOG
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runner import __version__
+
+HELPER_IMAGE_VARIABLE = "RUNNER_HELPER_IMAGE"
+"""Names the helper image where config.toml names none; the image and the chart set it to the manager's own image."""
+
+REVISION = os.environ.get("RUNNER_REVISION", "HEAD")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["runner", "text", "json"]
@@ -22,6 +30,11 @@ def default_config_path() -> Path:
     """Where the original keeps config.toml: `/etc/gitlab-runner` for root, `~/.gitlab-runner` for others."""
     folder = Path("/etc/gitlab-runner") if os.geteuid() == 0 else Path.home() / ".gitlab-runner"
     return folder / "config.toml"
+
+
+def default_helper_image(environ: Mapping[str, str]) -> str:
+    """The helper image of runners whose configuration names none."""
+    return environ.get(HELPER_IMAGE_VARIABLE) or f"runner:{__version__}"
 
 
 class ProcessSettings(BaseSettings):

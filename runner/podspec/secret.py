@@ -21,7 +21,8 @@ PART_BYTES = 900 * 1024
 PART_LABEL = "job.runner.gitlab.com/part"
 """The number of a Secret of the job, from 0; selects those Secrets."""
 _PARTS_ANNOTATION = "job.runner.gitlab.com/parts"
-_SUM_ANNOTATION = "job.runner.gitlab.com/sha256"
+SUM_ANNOTATION = "job.runner.gitlab.com/sha256"
+"""The checksum of the whole record, in each of its parts."""
 _KEYS = ("plan", "payload")
 
 
@@ -46,7 +47,7 @@ def build_job_secrets(request: PodRequest, record: JobRecord, *, owner: Manifest
     annotations = {
         **object_annotations(request),
         _PARTS_ANNOTATION: str(len(parts)),
-        _SUM_ANNOTATION: _checksum(blobs["plan"], blobs["payload"]),
+        SUM_ANNOTATION: _checksum(blobs["plan"], blobs["payload"]),
     }
     return tuple(
         {
@@ -77,7 +78,7 @@ def read_job_secrets(secrets: Iterable[Manifest]) -> JobRecord:
     if str(len(ordered)) != expected or [_part_number(each) for each in ordered] != list(range(len(ordered))):
         raise JobSecretError(f"There are {len(ordered)} of the job's Secrets, but {expected} are needed.")
     plan, payload = (_joined(key, ordered) for key in _KEYS)
-    if _checksum(plan, payload) != annotations.get(_SUM_ANNOTATION):
+    if _checksum(plan, payload) != annotations.get(SUM_ANNOTATION):
         raise JobSecretError("The job's Secrets do not belong together: their checksum is another one.")
     try:
         return JobRecord(payload=_unpacked(payload), plan=_unpacked(plan))
