@@ -51,7 +51,7 @@ class Overwritten:
     origins: Mapping[KeyPath, str] = field(default_factory=dict)
     """The variable behind each value that was overwritten."""
     ignored: tuple[str, ...] = ()
-    """Variables that would overwrite something if a guard let them."""
+    """Variables that overwrite nothing, because no guard lets them or the label is the runner's own."""
 
 
 def apply_overwrites(config: RunnerConfig, variables: Variables) -> Overwritten:
@@ -97,7 +97,7 @@ def _with_resources(service: PodService, kubernetes: KubernetesConfig) -> tuple[
         draft.overwrite_resources(SERVICE_SCOPE)
     except GuardError as error:
         raise JobConfigurationError(
-            f"couldn't prepare explicit service overwrites: {error} of the service {quoted(service.name)}"
+            f"couldn't prepare explicit service overwrites: {error} for the service {quoted(service.name)}"
         ) from None
     if not draft.changes:
         return service, []
