@@ -152,7 +152,7 @@ NETWORK = (
             ]
         },
     ),
-    Row(key="dns_policy", toml='dns_policy = "none"', difference={"spec.dnsPolicy": "None"}),
+    Row(key="dns_policy", toml='dns_policy = "default"', difference={"spec.dnsPolicy": "Default"}),
     Row(
         key="dns_config",
         toml="[dns_config]\n"
@@ -290,7 +290,7 @@ _CONTAINER_SECURITY: tuple[tuple[str, Difference], ...] = (
     ('capabilities.add = ["SYS_TIME"]', {"capabilities.add": ["SYS_TIME"]}),
     ('capabilities.drop = ["ALL"]', {"capabilities.drop": ["ALL"]}),
     ('selinux_type = "spc_t"', {"seLinuxOptions": {"type": "spc_t"}}),
-    ('proc_mount = " unmasked "', {"procMount": "Unmasked"}),
+    ('proc_mount = " default "', {"procMount": "Default"}),
 )
 _CONTEXTS = {
     "build_container_security_context": BUILD,

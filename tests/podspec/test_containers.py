@@ -154,3 +154,49 @@ def test_build_environment_is_expanded_and_escaped_when_public(make_request: Any
         {"name": "NAME", "value": "world"},
         {"name": "PRICE", "value": "5$$"},
     ]
+
+
+LEGACY_ENTRYPOINT = {"FF_KUBERNETES_HONOR_ENTRYPOINT": True, "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY": True}
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "period", "threshold"),
+    [({}, 3, 61), ({"poll_interval": 0.2, "poll_timeout": 1.0}, 1, 6), ({"poll_interval": 7}, 7, 26)],
+    ids=["default", "at least a second", "rounded down"],
+)
+def test_build_waits_for_its_entrypoint_when_stages_come_by_exec(
+    make_request: Any, kubernetes: dict[str, Any], period: int, threshold: int
+) -> None:
+    """The agent leaves a mark when the entrypoint has started it, and the probe looks for it as long as for the pod."""
+    build = container(make_request(kubernetes=kubernetes, feature_flags=LEGACY_ENTRYPOINT), "build")
+    mark = "/scripts-77-4711/.started"
+
+    assert build["args"] == ["sh", "-c", ': >"$1"; shift; exec "$@"', "agent", mark, "sh", "-c", "build agent"]
+    assert build["startupProbe"] == {
+        "exec": {"command": ["sh", "-c", '[ -e "$1" ]', "started", mark]},
+        "initialDelaySeconds": 1,
+        "periodSeconds": period,
+        "failureThreshold": threshold,
+        "successThreshold": 1,
+    }
+
+
+@pytest.mark.parametrize("flag", LEGACY_ENTRYPOINT)
+def test_build_has_no_probe_when_an_agent_waits_in_its_place(make_request: Any, flag: str) -> None:
+    """An attached agent reads its first command when it runs; without the entrypoint there is nothing to wait for."""
+    assert "startupProbe" not in container(make_request(feature_flags={flag: True}), "build")
+
+
+def test_agents_have_an_init_process_when_the_flag_is_on(make_request: Any) -> None:
+    """Build and helper alike, services not; and as arguments where the entrypoint is honored."""
+    flags = {"FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR": True}
+    services = {"services": [{"name": "db", "entrypoint": ["a"]}]}
+    init = ["/scripts-77-4711/dumb-init", "--"]
+
+    build, helper, service = build_containers(make_request(job=services, feature_flags=flags))
+    honored = container(make_request(feature_flags={**flags, "FF_KUBERNETES_HONOR_ENTRYPOINT": True}), "build")
+
+    assert build["command"] == [*init, "sh", "-c", "build agent"]
+    assert helper["command"] == [*init, "sh", "-c", "helper agent"]
+    assert service["command"] == ["a"]
+    assert honored["args"] == [*init, "sh", "-c", "build agent"]
