@@ -61,6 +61,10 @@ class Table(BaseModel):
     FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = {}
     """Names that keys had in former times: they still work, with a warning."""
 
+    def doubt(self) -> tuple[str, str] | None:
+        """Kind of finding and sentence about values that load and do not work together; None for none."""
+        return None
+
     def __repr_args__(self) -> Any:
         """Leave out secrets; a configuration is printed when something goes wrong."""
         fields = type(self).model_fields

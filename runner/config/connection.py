@@ -55,6 +55,6 @@ class ConnectionKeys(Table):
 
     @model_validator(mode="after")
     def _certificate_is_whole(self) -> "ConnectionKeys":
-        if self.cert_file and not (self.key_file and self.ca_file):
+        if self.host and self.cert_file and not (self.key_file and self.ca_file):
             raise PydanticCustomError("certificate", "cert_file needs key_file and ca_file beside it")
         return self

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from runner.config.doubts import doubts
 from runner.config.findings import ConfigError, Finding, Severity
 from runner.config.keys import FieldNames, nearest
 from runner.config.model import MOST_LABELS, Config
@@ -71,7 +72,7 @@ def read_config(text: str, *, file: str = "config.toml", environ: Mapping[str, s
             path = _original(detail["loc"], kept)
             report.error(names.spelled(path), "invalid-value", _reason(detail, path, names, document))
     else:
-        _check(config, kept, names, report)
+        _check(config, kept, names, report, document)
     findings = report.findings()
     usable = None if any(finding.severity == "error" for finding in findings) else config
     return Reading(usable, findings, document, lambda path: names.spelled(_original(path, kept)))
@@ -222,6 +223,11 @@ def _reason(detail: ErrorDetails, path: Path, names: FieldNames, document: Mappi
     return reason if value is _NOTHING or names.is_secret(path) else f"{reason} (got {_got(value)})"
 
 
+def _with_value(sentence: str, path: Path, names: FieldNames, document: Mapping[str, Any]) -> str:
+    value = _value_at(document, names.spelled(path))
+    return f"{sentence} (got {_got(value)})" if isinstance(value, str) and not names.is_secret(path) else sentence
+
+
 def _value_at(document: Mapping[str, Any], path: Path) -> object:
     value: Any = document
     try:
@@ -249,8 +255,11 @@ def _quoted(text: str) -> str:
     return json.dumps(text if len(text) <= 60 else f"{text[:60]}...", ensure_ascii=False)
 
 
-def _check(config: Config, kept: list[int], names: FieldNames, report: _Report) -> None:
-    """What the models alone cannot see: flags that nobody knows, labels of two tables together."""
+def _check(config: Config, kept: list[int], names: FieldNames, report: _Report, document: Mapping[str, Any]) -> None:
+    """What the models alone cannot see: values that will not work, flags that nobody knows, labels of two tables."""
+    for path, rule, sentence in doubts(config):
+        field = _original(path, kept)
+        report.warning(names.spelled(field), rule, _with_value(sentence, field, names, document))
     for index, runner in zip(kept, config.runners, strict=True):
         for name in runner.feature_flags:
             if name not in FLAGS:

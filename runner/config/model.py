@@ -14,6 +14,7 @@ from runner.config.cache import CacheConfig
 from runner.config.kubernetes import KubernetesConfig
 from runner.config.unfollowed import Experiments, Monitoring, Referees, RunnerExperiments
 from runner.config.values import (
+    Environment,
     Filled,
     Flag,
     GoDuration,
@@ -21,11 +22,15 @@ from runner.config.values import (
     Seconds,
     Secret,
     SecretText,
-    Texts,
     TextTable,
     checked,
+    one_of,
     positive_or,
 )
+
+LOG_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal", "panic")
+LOG_FORMATS = ("runner", "text", "json")
+SHELLS = ("bash", "sh", "pwsh", "powershell")
 
 
 def api_root(url: str) -> str:
@@ -125,13 +130,15 @@ class RunnerConfig(Table):
         10, description="tries to tell GitLab how a job ended"
     )
     executor: str = Field("", description="`kubernetes`; entries with another executor are left out")
-    shell: str = Field("bash", description="`bash`, `sh`, `pwsh` or `powershell`")
+    shell: Annotated[str, one_of("shell-unknown", SHELLS, "jobs fail")] = Field(
+        "bash", description="`bash`, `sh`, `pwsh` or `powershell`"
+    )
     builds_dir: str = Field("/builds", description="directory in the containers under which projects lie")
     cache_dir: str = Field("/cache", description="directory in the containers for caches without a store")
     clone_url: Annotated[str, Given(env="CLONE_URL")] = Field(
         "", description="replaces scheme and host of the URL that git clones from"
     )
-    environment: Annotated[Texts, Secret(), Given(env="RUNNER_ENV", flag="env")] = Field(
+    environment: Annotated[Environment, Given(env="RUNNER_ENV", flag="env")] = Field(
         (), description="`KEY=value` entries; a job's own variables win"
     )
     proxy_exec: Flag = Field(False, description="run commands through the helper")
@@ -199,8 +206,12 @@ class Config(Table):
     check_interval: Annotated[Seconds, positive_or(3.0)] = Field(
         3.0, description="seconds in which each runner asks for a job once"
     )
-    log_level: str = Field("info", description="`debug`, `info`, `warn`, `error`, `fatal` or `panic`")
-    log_format: str = Field("runner", description="`runner`, `text` or `json`")
+    log_level: Annotated[str, one_of("log-level-unknown", LOG_LEVELS, "info is taken")] = Field(
+        "info", description="`debug`, `info`, `warn`, `error`, `fatal` or `panic`"
+    )
+    log_format: Annotated[str, one_of("log-format-unknown", LOG_FORMATS, "runner is taken")] = Field(
+        "runner", description="`runner`, `text` or `json`"
+    )
     listen_address: str = Field("", description="address of metrics and status page, `[host]:port`; empty: none")
     connection_max_age: GoDuration = Field(900.0, description="age after which connections to GitLab are renewed")
     shutdown_timeout: Annotated[Seconds, positive_or(30.0)] = Field(

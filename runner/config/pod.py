@@ -7,8 +7,10 @@ from pydantic import Field
 from runner.config.base import FILE_ONLY, Given, Table
 from runner.config.lifecycle import LifecycleConfig
 from runner.config.patches import PodPatch
-from runner.config.values import Pattern, Secret, Texts, TextTable
+from runner.config.values import Environment, Pattern, Texts, TextTable, one_of
 from runner.config.volumes import VolumesConfig
+
+DNS_POLICIES = ("none", "default", "cluster-first", "cluster-first-with-host-net")
 
 
 class HostAlias(Table):
@@ -40,9 +42,7 @@ class KubernetesService(Table):
     alias: str = Field("", description="names of the service, separated by commas or blanks; variables are expanded")
     entrypoint: Texts = Field((), description="replaces the image's entrypoint")
     command: Texts = Field((), description="replaces the image's command")
-    environment: Annotated[Texts, Secret()] = Field(
-        (), description="`KEY=value` entries, variables of this service alone"
-    )
+    environment: Environment = Field((), description="`KEY=value` entries, variables of this service alone")
     suspend_data_path: str = Field("", description="directory to keep of a suspended environment")
 
     NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"suspend_data_path"})
@@ -68,7 +68,7 @@ class PodKeys(Table):
     host_aliases: Annotated[tuple[HostAlias, ...], Given(env="", flag="kubernetes-host_aliases")] = Field(
         (), description="entries for the pod's `/etc/hosts`"
     )
-    dns_policy: str = Field(
+    dns_policy: Annotated[str, one_of("dns-policy", DNS_POLICIES, "it is left out")] = Field(
         "", description="`none`, `default`, `cluster-first` or `cluster-first-with-host-net`; empty: `cluster-first`"
     )
     dns_config: Annotated[DnsConfig, FILE_ONLY] = Field(DnsConfig(), description="resolver of the pod")

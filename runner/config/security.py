@@ -5,16 +5,37 @@ from typing import Annotated
 from pydantic import Field
 
 from runner.config.base import FILE_ONLY, Given, Table
-from runner.config.values import Flag, Number, Texts
+from runner.config.values import Doubt, Flag, Number, Texts
 
-_PROFILE_TYPES = "`RuntimeDefault`, `Unconfined` or `Localhost`"
+PROFILE_TYPES = ("RuntimeDefault", "Unconfined", "Localhost")
+PROC_MOUNTS = ("Default", "Unmasked")
+
+
+def _proc_mount_problem(text: str) -> str | None:
+    known = text.strip().capitalize() in ("", *PROC_MOUNTS)
+    return None if known else "this is neither Default nor Unmasked, and is left out"
+
+
+def _id_problem(text: str) -> str | None:
+    return None if text.strip().isdecimal() else "this is no number, and is left out"
+
+
+Ids = Annotated[Texts, Doubt("allowed-ids", _id_problem)]
 
 
 class SecurityProfile(Table):
     """A seccomp or AppArmor profile."""
 
-    type: str = Field("", description=f"{_PROFILE_TYPES}; empty sends no profile")
+    type: str = Field("", description="`RuntimeDefault`, `Unconfined` or `Localhost`; empty sends no profile")
     localhost_profile: str = Field("", description="the profile's file on the node, for `Localhost`")
+
+    def doubt(self) -> tuple[str, str] | None:
+        """A type is one of three, and a profile of the node needs its file."""
+        if self.type not in ("", *PROFILE_TYPES):
+            return "profile-not-sent", f"no profile is sent, for its type is none of {', '.join(PROFILE_TYPES)}"
+        if self.type == "Localhost" and not self.localhost_profile:
+            return "profile-not-sent", "no profile is sent, for Localhost needs localhost_profile"
+        return None
 
 
 class Capabilities(Table):
@@ -56,7 +77,9 @@ class ContainerSecurityContext(Table):
     read_only_root_filesystem: Flag | None = Field(None, description="mount the image read-only")
     capabilities: Capabilities = Field(Capabilities(), description="Linux capabilities of the container")
     selinux_type: Annotated[str, Given(env="")] = Field("", description="SELinux type")
-    proc_mount: str = Field("", description="`Default` or `Unmasked`")
+    proc_mount: Annotated[str, Doubt("proc-mount", _proc_mount_problem)] = Field(
+        "", description="`Default` or `Unmasked`"
+    )
     seccomp_profile: Annotated[SecurityProfile, FILE_ONLY] = Field(
         SecurityProfile(), description="seccomp profile of the container"
     )
@@ -90,9 +113,9 @@ class SecurityKeys(Table):
     init_permissions_container_security_context: ContainerSecurityContext = Field(
         ContainerSecurityContext(), description="security of the init container, where there is one"
     )
-    allowed_users: Texts = Field(
+    allowed_users: Ids = Field(
         (), description="user ids that a job may choose for its image; empty: all but 0, which must be listed"
     )
-    allowed_groups: Texts = Field(
+    allowed_groups: Ids = Field(
         (), description="group ids that a job may choose for its image; empty: all but 0, which must be listed"
     )

@@ -4,14 +4,15 @@ TOML has types and GitLab Runner holds a file to them, so these do not convert: 
 boolean. What is converted is the unit: every duration becomes seconds.
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt
 from pydantic_core import PydanticCustomError
 
 from runner.job.durations import LONGEST_DURATION, parse_duration
+from runner.job.quantity import QuantityError, parse_quantity
 
 T = TypeVar("T")
 
@@ -20,6 +21,16 @@ NANOSECONDS = 1e-9
 
 class Secret:
     """Marks a field whose value must not be shown: not in errors, not in `repr`, not in the status page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Marks a field whose texts may load and not work: the text itself, each of a list, each value of a table."""
+
+    rule: str
+    """What kind of finding it gives."""
+    check: Callable[[str], str | None]
+    """Takes a text that is not empty; returns the sentence of a warning, or None."""
 
 
 class Unit:
@@ -63,13 +74,53 @@ def _pull_policy(value: str) -> str:
     return value
 
 
-_QUANTITY = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+_QUANTITY = "a Kubernetes quantity such as 500m, 1.5 or 256Mi"
+
+
+def _is_quantity(text: str) -> bool:
+    try:
+        parse_quantity(text)
+    except QuantityError:
+        return False
+    return text == text.strip()
 
 
 def _quantity(value: str) -> str:
-    if value and not _QUANTITY.fullmatch(value):
-        raise PydanticCustomError("quantity", "Input should be a Kubernetes quantity such as 500m, 1.5 or 256Mi")
+    if value and not _is_quantity(value):
+        raise PydanticCustomError("quantity", f"Input should be {_QUANTITY}")
     return value
+
+
+def _guard_problem(text: str) -> str | None:
+    return None if _is_quantity(text) else f"this is not {_QUANTITY}: jobs that set the variable fail"
+
+
+def _size_problem(text: str) -> str | None:
+    return None if not text.strip() or _is_quantity(text.strip()) else f"this is not {_QUANTITY}, and is left out"
+
+
+def _pattern_problem(pattern: str) -> str | None:
+    import re2  # here, because most configurations have no pattern
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern.encode("utf-8", "replace"), options)
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace") if error.args else "it cannot be read"
+        return f"this is no regular expression of RE2 ({reason}): jobs that set the variable fail"
+    return None
+
+
+def _entry_problem(entry: str) -> str | None:
+    key, equals, _ = entry.partition("=")
+    return None if key and equals else "the entry is left out, for it is not KEY=value"
+
+
+def one_of(rule: str, words: Sequence[str], otherwise: str) -> Doubt:
+    """Doubt a text that is none of these words; `otherwise` says what comes of it."""
+    known = f"{', '.join(words[:-1])} or {words[-1]}"
+    return Doubt(rule, lambda text: None if text in words else f"this is not {known}: {otherwise}")
 
 
 def positive_or(default: float) -> AfterValidator:
@@ -125,12 +176,16 @@ Quantity = Annotated[str, AfterValidator(_quantity), Unit("quantity")]
 PullPolicy = Annotated[
     tuple[Annotated[str, AfterValidator(_pull_policy)], ...], BeforeValidator(_one_or_many), Unit("string or list")
 ]
-QuantityGuard = Annotated[str, Unit("quantity")]
+QuantityGuard = Annotated[str, Unit("quantity"), Doubt("guard-no-amount", _guard_problem)]
 """The most a job may ask for. One that cannot be read fails only the jobs that ask."""
-Pattern = Annotated[str, Unit("regular expression")]
+SizeLimit = Annotated[str, Unit("quantity"), Doubt("empty-dir", _size_problem)]
+"""A size that is left out when it cannot be read."""
+Pattern = Annotated[str, Unit("regular expression"), Doubt("guard-not-re2", _pattern_problem)]
 """A pattern in RE2's syntax, searched in what a job asks for. One that cannot be read fails only the jobs that ask."""
 Texts = tuple[str, ...]
 TextTable = dict[str, str]
 NumberTable = Annotated[dict[str, Number], Unit("table of integers")]
+Environment = Annotated[Texts, Secret(), Doubt("entry-not-variable", _entry_problem)]
+"""`KEY=value` entries; values may be secret."""
 SecretText = Annotated[str, Secret()]
 Filled = Annotated[str, AfterValidator(not_empty)]

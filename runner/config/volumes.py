@@ -1,9 +1,16 @@
 """`[[runners.kubernetes.volumes.<type>]]`: volumes that every container of a job's pod mounts."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from runner.config.base import Table
-from runner.config.values import Filled, Flag, TextTable
+from runner.config.values import Filled, Flag, SizeLimit, TextTable, one_of
+
+Propagation = Annotated[
+    str,
+    one_of("mount-propagation", ("None", "HostToContainer", "Bidirectional"), "the API server refuses the pod"),
+]
 
 
 class _Volume(Table):
@@ -17,14 +24,14 @@ class HostPathVolume(_Volume):
 
     host_path: str = Field("", description="directory on the node; empty: the same as `mount_path`")
     read_only: Flag = Field(False, description="mount it read-only")
-    mount_propagation: str = Field("", description="`None`, `HostToContainer` or `Bidirectional`")
+    mount_propagation: Propagation = Field("", description="`None`, `HostToContainer` or `Bidirectional`")
 
 
 class PvcVolume(_Volume):
     """A persistent volume claim; `name` is the claim's, and job variables in it are expanded."""
 
     read_only: Flag = Field(False, description="mount it read-only")
-    mount_propagation: str = Field("", description="`None`, `HostToContainer` or `Bidirectional`")
+    mount_propagation: Propagation = Field("", description="`None`, `HostToContainer` or `Bidirectional`")
 
 
 class ConfigMapVolume(_Volume):
@@ -45,8 +52,8 @@ class EmptyDirVolume(_Volume):
     """A directory that lives as long as the pod."""
 
     medium: str = Field("", description="`Memory` for a directory in memory; empty: on the node's disk")
-    size_limit: str = Field("", description="largest size, as a quantity; one that cannot be read is ignored")
-    mount_propagation: str = Field("", description="`None`, `HostToContainer` or `Bidirectional`")
+    size_limit: SizeLimit = Field("", description="largest size, as a quantity; one that cannot be read is ignored")
+    mount_propagation: Propagation = Field("", description="`None`, `HostToContainer` or `Bidirectional`")
 
 
 class CsiVolume(_Volume):

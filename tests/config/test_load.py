@@ -225,7 +225,7 @@ def test_what_works_though_not_as_thought_is_a_warning_with_its_line(text: str, 
             'config.toml:7: runners.0.kubernetes.image_pull_secrets: Input should be an array (got "a")',
         ),
         (
-            KUBERNETES + "    cert_file = 'a'",
+            KUBERNETES + "    host = 'https://k'\n    cert_file = 'a'",
             "config.toml:6: runners.0.kubernetes: cert_file needs key_file and ca_file beside it (got a table)",
         ),
         ("runners = 3", "config.toml:1: runners: Input should be an array (got 3)"),
