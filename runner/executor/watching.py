@@ -46,6 +46,13 @@ class PodWatch:
             self._take(await self._subscription.next())
         return not waited.cancelled_caught
 
+    async def until_gone(self, *, timeout: float) -> bool:
+        """Wait until the API server has no such pod any more; false when the time is over. Raises ForbiddenError."""
+        with anyio.move_on_after(timeout):
+            while not self.gone:
+                self._take(await self._subscription.next())
+        return self.gone
+
     async def until_ended(self) -> None:
         """Wait until the pod can run no more stages: ended, deleted, disrupted or gone. Raises ForbiddenError."""
         while not self.gone and _is_well(self.view):

@@ -62,6 +62,7 @@ def assemble(
             system_id=system_id,
             default_helper_image=helper_image,
             cluster=_cluster(runner, kubeconfig=kubeconfig, seen=seen),
+            home=environ.get("HOME", ""),
         )
 
     def coordinator_for(runner: RunnerConfig) -> Coordinator:

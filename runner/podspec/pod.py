@@ -8,7 +8,7 @@ import math
 
 from runner.config.kubernetes import ContainerSecurityContext, DnsConfig, PodSecurityContext
 from runner.podspec.affinity import build_affinity
-from runner.podspec.containers import build_containers, build_resources, build_user, service_user
+from runner.podspec.containers import BUILD, HELPER, build_containers, build_resources, build_user, service_user
 from runner.podspec.init_containers import build_init_containers
 from runner.podspec.labels import pod_annotations, pod_labels
 from runner.podspec.manifest import Manifest, filled
@@ -59,6 +59,12 @@ def _spec(request: PodRequest) -> Manifest:
         **filled({"initContainers": build_init_containers(request)}),
         "containers": build_containers(request),
     }
+
+
+def own_containers(request: PodRequest) -> tuple[str, ...]:
+    """Name the containers that are the runner's and the job's own, not a patch's, in the order they are told of."""
+    first = (each["name"] for each in build_init_containers(request))
+    return (BUILD, HELPER, *first, *(service.name for service in request.services))
 
 
 def pod_warnings(request: PodRequest) -> tuple[str, ...]:

@@ -38,7 +38,8 @@ class Trouble:
 
     def error(self) -> JobError:
         """The error that ends the job with this reason and message."""
-        outcome = Outcome("failed", self.reason, exit_code=self.exit_code, message=self.message)
+        where = f'pulling image "{self.image}" for container {self.container}: ' if self.is_pull else ""
+        outcome = Outcome("failed", self.reason, exit_code=self.exit_code, message=f"{where}{self.message}")
         error = JobError.of(outcome)
         assert error is not None  # only a success has none
         return error

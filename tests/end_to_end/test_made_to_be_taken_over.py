@@ -11,7 +11,7 @@ import pytest
 
 from runner.job.payload import Job
 from runner.job.variables import Variable, Variables
-from runner.podspec.secret import read_job_secrets
+from runner.podspec.secret import PART_LABEL, read_job_secrets
 from runner.trace.journal import parse_entry
 from runner.trace.masking import Masker, token_prefixes
 from runner.trace.rendering import Renderer
@@ -39,7 +39,7 @@ async def file_in_pod(cluster: Cluster, h: Harness, job: JobRecord, name: str) -
 
 def secrets_of(cluster: Cluster, h: Harness, job: JobRecord) -> list[dict[str, object]]:
     """The job's Secrets as the API server has them."""
-    selector = f"job.runner.gitlab.com/id={job.id}"
+    selector = f"job.runner.gitlab.com/id={job.id},{PART_LABEL}"
     if h.cluster:
         return list(h.cluster.manifests("secrets", labels=selector))
     pod = cluster.pod_of(job.id)

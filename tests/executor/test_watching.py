@@ -38,7 +38,8 @@ async def until_running(client: KubeClient, watch: PodWatch, sink: Sink, *, poll
     settings = KubernetesConfig.model_validate({"poll_timeout": poll_timeout, "poll_interval": 1})
     with anyio.fail_after(10):
         wait = PodWait(client, watch, sink, namespace="default", name="job-pod", settings=settings)
-        await wait.until_running()
+        if found := await wait.until_running():
+            raise found.error()
 
 
 MISHAPS = {

@@ -1,0 +1,225 @@
+"""From a request to a pod that runs: what it needs, what it owns, the wait, and another pod where an image could not be
+had and another pull policy is left.
+
+Whatever there is of it at any moment, `remove` takes it away. Raises KubeError as it comes and JobError for the rest.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from runner.executor.availability import until_available, until_namespace_is_ready
+from runner.executor.events import PodEvents
+from runner.executor.registries import find_logins
+from runner.executor.resources import Resources, all_of
+from runner.executor.waiting import PodWait
+from runner.podspec.environment import build_environment_secret
+from runner.podspec.events import EventTable
+from runner.podspec.labels import NAME_LABEL
+from runner.podspec.manifest import owner_reference
+from runner.podspec.names import RANDOM_ALPHABET, RANDOM_LENGTH, Names, object_name
+from runner.podspec.objects import build_disruption_budget, build_namespace, build_services
+from runner.podspec.pod import build_pod
+from runner.podspec.pull import PullPolicies, next_attempt_line, pull_failure_line
+from runner.podspec.registry import RegistryLogin, build_registry_secret
+from runner.podspec.secret import JobRecord, build_job_secrets
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from runner.executor.base import LogSink
+    from runner.executor.cluster import Cluster
+    from runner.executor.watching import PodWatch
+    from runner.kube.client import KubeClient
+    from runner.kube.resources import Manifest
+    from runner.podspec.request import PodRequest
+    from runner.podspec.trouble import Trouble
+
+CREATE_TIMEOUT = 120.0
+"""Seconds for which a job waits for an API server that is away before its pod exists."""
+
+GONE_TIMEOUT = 30.0
+"""Seconds for which a pod whose image could not be had is waited for to go: what it holds may be needed by the next."""
+
+REMOVAL_GRACE = 1.0
+"""Seconds between TERM and KILL once the job's own is over; agents leave at once, services have had their time."""
+
+EVENTS_FLAG = "FF_PRINT_POD_EVENTS"
+REACHABLE_FLAG = "FF_WAIT_FOR_POD_TO_BE_REACHABLE"
+
+
+class PodLaunch:
+    """The pods of one job until one of them runs: most often there is only one."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        sink: LogSink,
+        pod: PodRequest,
+        *,
+        policies: PullPolicies,
+        selector: str,
+        record: JobRecord,
+        home: str,
+    ) -> None:
+        """`home` is the folder of the manager's user, where docker keeps registry credentials; empty for none."""
+        self.pod = replace(pod, pull_policies=policies.current())
+        """The pod there is, or the one to come."""
+        self.watch: PodWatch | None = None
+        self.events: PodEvents | None = None
+        self._cluster = cluster
+        self._sink = sink
+        self._policies = policies
+        self._selector = selector
+        self._record = record
+        self._home = home
+        self._logins: tuple[RegistryLogin, ...] = ()
+        self._table = EventTable()
+        self._place: Resources | None = None
+        self._resources: Resources | None = None
+
+    async def until_running(self, group: TaskGroup) -> None:
+        """Make pods until one runs; what follows its events belongs to the job's `group`."""
+        client = await self._cluster.client()
+        await self._make_namespace(client)
+        await until_available(client, self.pod)
+        await self._find_logins()
+        attempt = 1
+        while (found := await self._try_pod(client, group)) is not None:
+            attempt += 1
+            await self.tell_warnings()
+            self._choose_next(found, attempt)
+            await self._clear()
+            self.pod = _renamed(self.pod, self._policies)
+
+    async def tell_warnings(self) -> None:
+        """Write the warnings of the cluster about the pod there is, after something failed."""
+        if self.events:
+            await self.events.tell_warnings()
+
+    async def remove(self) -> None:
+        """Delete the pod, with it everything that it owns, and the job's own namespace."""
+        if self.events:
+            self.events.close()
+        async with AsyncExitStack() as last:
+            last.push_async_callback(self._cluster.leave)
+            if self._place:
+                last.push_async_callback(partial(self._place.delete_all, grace_seconds=None))
+            if self.watch:
+                last.callback(self.watch.close)
+            if self._resources:
+                await self._resources.delete_all(grace_seconds=self._grace)
+
+    @property
+    def _grace(self) -> float:
+        kubernetes = self.pod.kubernetes
+        asked = kubernetes.cleanup_grace_period_seconds
+        if asked is None:
+            asked = kubernetes.pod_termination_grace_period_seconds
+        return REMOVAL_GRACE if asked is None else asked
+
+    def _objects(self, client: KubeClient) -> Resources:
+        return Resources(
+            client,
+            self.pod.pod_namespace,
+            nonce_key=NAME_LABEL,
+            timeout=self.pod.kubernetes.cleanup_resources_timeout,
+        )
+
+    async def _make_namespace(self, client: KubeClient) -> None:
+        """Make the namespace of the job's own, where it has one. It outlives a pod whose image could not be had."""
+        if self.pod.kubernetes.namespace_per_job:
+            self._place = self._objects(client)
+            await self._place.create("namespaces", build_namespace(self.pod), timeout=CREATE_TIMEOUT)
+            await until_namespace_is_ready(client, self.pod)
+
+    async def _find_logins(self) -> None:
+        if self.pod.kubernetes.use_service_account_image_pull_secrets:
+            return  # the pod would not name the Secret
+        warn: Callable[[str], None] = partial(self._sink.note, "warning")
+        self._logins = await find_logins(self.pod.job, self.pod.variables, home=self._home, warn=warn)
+
+    async def _try_pod(self, client: KubeClient, group: TaskGroup) -> Trouble | None:
+        """Make one pod and wait for it; None when it runs, else what keeps it from that."""
+        pod = self.pod = replace(self.pod, pull_secrets=(self.pod.names.credentials,) if self._logins else ())
+        namespace, name, kubernetes = pod.pod_namespace, pod.names.pod, pod.kubernetes
+        self._resources = self._objects(client)
+        self.watch = await self._cluster.watch(namespace, self._selector, name, poll_interval=kubernetes.poll_interval)
+        self.events = PodEvents(
+            client, self._sink, namespace=namespace, name=name, warnings=kubernetes.print_pod_warning_events
+        )
+        await self._create(self._resources)
+        follows = pod.flag(EVENTS_FLAG, default=False)
+        if follows:
+            group.start_soon(self.events.follow, self._table, name=f"events of {name}")
+        wait = PodWait(
+            client, self.watch, self._sink, namespace=namespace, name=name, settings=kubernetes, quiet=follows
+        )
+        found = await wait.until_running()
+        if found is None and pod.flag(REACHABLE_FLAG, default=False):
+            await wait.until_reachable()
+        return found
+
+    async def _create(self, resources: Resources) -> None:
+        """Create the pod and what it owns, so that nothing outlives it.
+
+        Only the Secrets that its containers need to start come before it, and get their owner after.
+        """
+        environment = build_environment_secret(self.pod)
+        registry = build_registry_secret(self.pod, self._logins) if self._logins else None
+        before = [secret for secret in (environment, registry) if secret]
+        await resources.create_all((("secrets", secret) for secret in before), timeout=CREATE_TIMEOUT)
+        owner = owner_reference(await resources.create("pods", build_pod(self.pod), timeout=CREATE_TIMEOUT))
+        await all_of(
+            (
+                partial(resources.create_all, self._owned(owner), timeout=CREATE_TIMEOUT),
+                *(partial(resources.give_owner, "secrets", secret["metadata"]["name"], owner) for secret in before),
+            )
+        )
+
+    def _owned(self, owner: Manifest) -> list[tuple[str, Manifest]]:
+        pod = self.pod
+        owned = [("secrets", secret) for secret in build_job_secrets(pod, self._record, owner=owner)]
+        owned += [("services", service) for service in build_services(pod, owner=owner)]
+        if pod.kubernetes.pod_disruption_budget:
+            owned.append(("poddisruptionbudgets", build_disruption_budget(pod, owner=owner)))
+        return owned
+
+    def _choose_next(self, found: Trouble, attempt: int) -> None:
+        """Move on to the next pull policy, where an image could not be had and one is left. Raises JobError."""
+        if not found.is_pull:
+            raise found.error()
+        image, container = found.image, found.container
+        policy = self.pod.pull_policies.get(container, "")
+        line = pull_failure_line(image=image, container=container, policy=policy, message=found.message)
+        self._sink.note("warning", line)
+        left = self._policies.after_failure(container)
+        if left is None:
+            raise found.error()
+        self._policies = left
+        self._sink.note(
+            "green",
+            next_attempt_line(attempt=attempt, image=image, container=container, policy=left.current()[container]),
+        )
+
+    async def _clear(self) -> None:
+        """Remove a pod that will not run, so that the next one has room."""
+        assert self.watch is not None  # there is a pod
+        assert self.events is not None
+        assert self._resources is not None
+        self.events.close()
+        await self._resources.delete_all(grace_seconds=self._grace)
+        await self.watch.until_gone(timeout=GONE_TIMEOUT)
+        self.watch.close()
+
+
+def _renamed(pod: PodRequest, policies: PullPolicies) -> PodRequest:
+    """The same pod under another name, with the pull policies that are due now."""
+    suffix = "".join(random.choices(RANDOM_ALPHABET, k=RANDOM_LENGTH))
+    names = Names(base=pod.names.base, pod=object_name(pod.names.base, suffix))
+    return replace(pod, names=names, pull_policies=policies.current())
