@@ -13,6 +13,9 @@ from runner import __version__
 COMMANDS = {
     "run": ("runner.cli.run", "Take jobs from GitLab and run them in Kubernetes."),
     "local": ("runner.cli.local", "Run the jobs of a .gitlab-ci.yml here, without GitLab or a cluster."),
+    "config": ("runner.cli.config", "Check a config.toml: what is wrong, where, and what would be right."),
+    "pod": ("runner.cli.pod", "Print the pod that a job and a config.toml give, without a cluster."),
+    "rbac": ("runner.cli.rbac", "Print the least Role that a config.toml needs, or check it."),
 }
 """Command name -> module that holds a click command of that name, and its line in the overview."""
 

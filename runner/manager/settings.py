@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runner import __version__
+from runner.manager.config_path import default_config_path
 
 HELPER_IMAGE_VARIABLE = "RUNNER_HELPER_IMAGE"
 """Names the helper image where config.toml names none; the image and the chart set it to the manager's own image."""
@@ -24,12 +25,6 @@ REVISION = os.environ.get("RUNNER_REVISION", "HEAD")
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["runner", "text", "json"]
 OnSigterm = Literal["drain", "abort"]
-
-
-def default_config_path() -> Path:
-    """Where the original keeps config.toml: `/etc/gitlab-runner` for root, `~/.gitlab-runner` for others."""
-    folder = Path("/etc/gitlab-runner") if os.geteuid() == 0 else Path.home() / ".gitlab-runner"
-    return folder / "config.toml"
 
 
 def default_helper_image(environ: Mapping[str, str]) -> str:

@@ -1,0 +1,183 @@
+"""Names, labels, resolver, services and hooks of a job's pod; judged as the API server judges them."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from runner.config.checks.rules import Problem, Rule, has_variable, quoted
+from runner.config.checks.words import (
+    DNS_SUBDOMAIN,
+    LABEL_KEY,
+    is_dns_subdomain,
+    is_ip_address,
+    is_label_key,
+)
+from runner.config.kubernetes import KubernetesConfig
+from runner.config.lifecycle import LifecycleHook
+from runner.config.positions import Path
+
+_REFUSED = "the API server refuses such a pod"
+_DNS_POLICIES = ("", "none", "default", "cluster-first", "cluster-first-with-host-net")
+_MOST_NAMESERVERS = 3
+_MOST_SEARCHES = 32
+_RESERVED_DOMAIN = "runner.gitlab.com"
+_HEADER = re.compile(r"[-A-Za-z0-9]+")
+
+
+def _metadata_key(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A label or an annotation has a key that is none."""
+    for table, what in (("pod_labels", "label"), ("pod_annotations", "annotation")):
+        for key in getattr(kubernetes, table):
+            # The domain of an annotation may have capitals.
+            if not is_label_key(key if table == "pod_labels" else key.lower()):
+                yield Problem((table, key), f"{quoted(key)} is no key of a {what}: {_REFUSED}", f"write {LABEL_KEY}")
+
+
+def _label_reserved(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A label lies in the runner's own domain and is left out."""
+    for key in kubernetes.pod_labels:
+        domain = key.partition("/")[0].lower()
+        if domain == _RESERVED_DOMAIN or domain.endswith(f".{_RESERVED_DOMAIN}"):
+            yield Problem(
+                ("pod_labels", key),
+                f"labels under {_RESERVED_DOMAIN} are the runner's own: it finds its pods by them, and leaves this out",
+                "take another domain",
+            )
+
+
+def _object_name(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A name is none that an object of the cluster can have."""
+    keys = ("namespace", "service_account", "priority_class_name", "runtime_class_name")
+    names: dict[Path, str] = {(key,): getattr(kubernetes, key) or "" for key in keys}
+    for index, name in enumerate(kubernetes.image_pull_secrets):
+        names["image_pull_secrets", index] = name or "(empty)"
+    for path, name in names.items():
+        if name and not (is_dns_subdomain(name) and ("." not in name or path != ("namespace",))):
+            yield Problem(path, f"{quoted(name)} can be the name of nothing in a cluster", f"write {DNS_SUBDOMAIN}")
+
+
+def _host_alias(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A host alias has an address or a name that is none."""
+    for index, alias in enumerate(kubernetes.host_aliases):
+        path = ("host_aliases", index)
+        if not is_ip_address(alias.ip):
+            yield Problem(
+                (*path, "ip"), f"{quoted(alias.ip)} is no address: {_REFUSED}", "write an IPv4 or IPv6 address"
+            )
+        for number, name in enumerate(alias.hostnames):
+            if not is_dns_subdomain(name):
+                yield Problem(
+                    (*path, "hostnames", number),
+                    f"{quoted(name)} is no host name: {_REFUSED}",
+                    f"write {DNS_SUBDOMAIN}",
+                )
+
+
+def _dns_policy(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A DNS policy is none, or lacks its name server."""
+    policy = kubernetes.dns_policy
+    if policy not in _DNS_POLICIES:
+        yield Problem(
+            ("dns_policy",),
+            f"{quoted(policy)} is no DNS policy and is left out",
+            f"take one of {', '.join(filter(None, _DNS_POLICIES))}",
+        )
+    elif policy == "none" and not kubernetes.dns_config.nameservers:
+        yield Problem(
+            ("dns_policy",),
+            f'"none" needs a name server in dns_config: {_REFUSED}',
+            "set nameservers in [runners.kubernetes.dns_config]",
+        )
+
+
+def _dns_config(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """The resolver's table has an address, a domain or an option that is none."""
+    config = kubernetes.dns_config
+    for index, address in enumerate(config.nameservers):
+        path = ("dns_config", "nameservers", index)
+        if not is_ip_address(address):
+            yield Problem(path, f"{quoted(address)} is no address: {_REFUSED}", "write an IPv4 or IPv6 address")
+        elif index == _MOST_NAMESERVERS:
+            yield Problem(path, f"there are more than {_MOST_NAMESERVERS}: {_REFUSED}", "take some away")
+    for index, domain in enumerate(config.searches):
+        path = ("dns_config", "searches", index)
+        if domain != "." and not is_dns_subdomain(domain.rstrip(".").replace("_", "-")):
+            yield Problem(path, f"{quoted(domain)} is no domain: {_REFUSED}", f"write {DNS_SUBDOMAIN}")
+        elif index == _MOST_SEARCHES:
+            yield Problem(path, f"there are more than {_MOST_SEARCHES}: {_REFUSED}", "take some away")
+    for index, option in enumerate(config.options):
+        if not option.name:
+            yield Problem(("dns_config", "options", index, "name"), f"it is empty: {_REFUSED}", "name the option")
+
+
+def _service_alias(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """An alias of a service is no host name, or that of another service."""
+    seen: set[str] = set()
+    for index, service in enumerate(kubernetes.services):
+        path = ("services", index, "alias")
+        if has_variable(service.alias):
+            continue
+        for alias in re.split(r"[\s,]+", service.alias.strip()):
+            if alias and not is_dns_subdomain(alias):
+                yield Problem(path, f"{quoted(alias)} is no host name: every job fails", f"write {DNS_SUBDOMAIN}")
+            elif alias in seen:
+                yield Problem(
+                    path,
+                    f"{quoted(alias)} is an alias of another service too; both are reached at the pod's own address",
+                    "give each service names of its own",
+                )
+            seen.add(alias)
+        seen.discard("")
+
+
+def _hook(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A hook of the containers' life has no action, several, or one that is incomplete."""
+    for key in ("post_start", "pre_stop"):
+        hook = getattr(kubernetes.container_lifecycle, key)
+        if hook is None:
+            continue
+        path = ("container_lifecycle", key)
+        actions = [name for name in LifecycleHook.model_fields if getattr(hook, name) is not None]
+        if len(actions) != 1:
+            what = f"has {' and '.join(actions)}" if actions else "has no action"
+            yield Problem(path, f"the hook {what}: {_REFUSED}", "give it one of exec, http_get and tcp_socket")
+        yield from _action(path, hook)
+
+
+def _action(path: Path, hook: LifecycleHook) -> Iterator[Problem]:
+    if hook.exec is not None and not hook.exec.command:
+        yield Problem((*path, "exec", "command"), f"there is no command: {_REFUSED}", "write program and arguments")
+    for name in ("http_get", "tcp_socket"):
+        action = getattr(hook, name)
+        if action is not None and not 1 <= action.port <= 65535:
+            yield Problem(
+                (*path, name, "port"), f"{action.port} is no port: {_REFUSED}", "write a number from 1 to 65535"
+            )
+    if hook.http_get is None:
+        return
+    if hook.http_get.scheme not in ("", "HTTP", "HTTPS"):
+        yield Problem(
+            (*path, "http_get", "scheme"),
+            f"{quoted(hook.http_get.scheme)} is no scheme: {_REFUSED}",
+            'write "HTTP" or "HTTPS"',
+        )
+    for index, header in enumerate(hook.http_get.http_headers):
+        if not _HEADER.fullmatch(header.name):
+            yield Problem(
+                (*path, "http_get", "http_headers", index, "name"),
+                f"{quoted(header.name)} is no name of a header: {_REFUSED}",
+                "write letters, digits and -",
+            )
+
+
+RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
+    Rule("metadata-key", "error", _metadata_key),
+    Rule("label-reserved", "warning", _label_reserved),
+    Rule("object-name", "error", _object_name),
+    Rule("host-alias", "error", _host_alias),
+    Rule("dns-policy", "error", _dns_policy),
+    Rule("dns-config", "error", _dns_config),
+    Rule("service-alias", "error", _service_alias),
+    Rule("lifecycle-hook", "error", _hook),
+)
+"""All rules of this subject."""
