@@ -5,7 +5,9 @@ variable of the job. Resolution per job: `[runners.feature_flags]` wins absolute
 the runner, then the default.
 """
 
-from collections.abc import Iterable, Mapping
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from runner.job.variables import Variable, parse_bool
@@ -80,14 +82,29 @@ CONFIG_ONLY: frozenset[str] = frozenset(
 """Flags that are consulted outside of any job: only `[runners.feature_flags]` sets them."""
 
 
+WITHOUT_EFFECT: Mapping[str, str] = MappingProxyType(
+    {
+        "FF_CONCRETE": "this runner has no native steps, and runs the job's scripts as ever",
+        "FF_SCRIPT_TO_STEP_MIGRATION": "this runner has no native steps, and runs the job's scripts as ever",
+        "FF_SUSPENDABLE_ENVIRONMENTS": "this runner suspends no environments",
+    }
+)
+"""Flags of this executor whose feature is not there, with what a job that turns one on is told."""
+
+_FLAG_NAME = re.compile(r"FF_[A-Z0-9_]{1,100}")
+_MOST_NAMED = 10
+
+
 def resolve_flags(
     config_flags: Mapping[str, bool], variables: Iterable[Variable]
 ) -> tuple[Mapping[str, bool], tuple[str, ...]]:
-    """Say how every flag stands for one job, with a line for each value that is no boolean.
+    """Say how every flag stands for one job, with lines for the job's log.
 
-    `variables` are the runner's and the job's, the later ones win. A value that cannot be read leaves the default.
+    `variables` are the runner's and the job's, the later ones win. A value that cannot be read leaves the default. Told
+    are such values, names that look like a flag's and are none, and flags whose feature is not there.
     """
-    said = {v.key: v.value for v in variables if v.key in FLAGS and v.key not in CONFIG_ONLY}
+    asked_for = {v.key: v.value for v in variables if v.key.startswith("FF_")}
+    said = {name: value for name, value in asked_for.items() if name in FLAGS and name not in CONFIG_ONLY}
     flags: dict[str, bool] = {}
     warnings: list[str] = []
     for name, default in FLAGS.items():
@@ -95,6 +112,8 @@ def resolve_flags(
         if asked is None and name not in config_flags:
             warnings.append(f"{name}: could not parse feature flag, expected bool, got {said[name]}")
         flags[name] = config_flags.get(name, default if asked is None else asked)
+    warnings += _unknown(asked_for)
+    warnings += [f"{name} has no effect: {reason}." for name, reason in WITHOUT_EFFECT.items() if flags[name]]
     return MappingProxyType(flags), tuple(warnings)
 
 
@@ -102,3 +121,17 @@ def changed_flags(flags: Mapping[str, bool]) -> str:
     """List the flags that differ from their defaults, as the header of the job log shows them; empty if none."""
     changed = (name for name, default in FLAGS.items() if flags.get(name, default) != default)
     return ", ".join(f"{name}:{'true' if flags[name] else 'false'}" for name in changed)
+
+
+def _unknown(names: Iterable[str]) -> Iterator[str]:
+    """Name in one line what looks like a flag and is none: it may be a slip, or a variable of the job's own."""
+    unknown = [name for name in names if name not in FLAGS and _FLAG_NAME.fullmatch(name)]
+    if unknown:
+        told = [name + _nearest(name) for name in unknown[:_MOST_NAMED]]
+        more = [f"{len(unknown) - len(told)} more"] if len(unknown) > len(told) else []
+        yield f"No feature flags of this runner: {', '.join([*told, *more])}"
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, FLAGS, n=1, cutoff=0.8)
+    return f" (did you mean {close[0]}?)" if close else ""

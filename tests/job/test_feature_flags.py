@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.job.feature_flags import CONFIG_ONLY, FLAGS, changed_flags, resolve_flags
+from runner.job.feature_flags import CONFIG_ONLY, FLAGS, WITHOUT_EFFECT, changed_flags, resolve_flags
 from runner.job.variables import Variable
 
 
@@ -52,6 +52,36 @@ def test_every_flag_is_resolved_and_unknown_ones_are_not() -> None:
     """The result has exactly the known flags."""
     flags, _ = resolve_flags({"FF_UNKNOWN": True}, [Variable("FF_OTHER", "true")])
     assert dict(flags) == dict(FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("names", "lines"),
+    [
+        (["FF_TIMESTAMP"], ("No feature flags of this runner: FF_TIMESTAMP (did you mean FF_TIMESTAMPS?)",)),
+        (["FF_MY_SHOP", "FF_TIMESTAMPS"], ("No feature flags of this runner: FF_MY_SHOP",)),
+        (["FF_lower", "FF_", "FF_" + "X" * 200, "OFF_X", "FF_RESOLVE_FULL_TLS_CHAIN"], ()),
+        (
+            [f"FF_{number}" for number in range(12)],
+            ("No feature flags of this runner: FF_0, FF_1, FF_2, FF_3, FF_4, FF_5, FF_6, FF_7, FF_8, FF_9, 2 more",),
+        ),
+    ],
+    ids=["a slip", "a variable of the job's own", "no names of flags", "many"],
+)
+def test_names_that_are_no_flags_are_told_when_a_job_sets_them(names: list[str], lines: tuple[str, ...]) -> None:
+    """One line names them all, with what may have been meant."""
+    _, warnings = resolve_flags({}, [Variable(name, "true") for name in names])
+
+    assert warnings == lines
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_flag_without_its_feature_is_told_when_it_is_on(name: str) -> None:
+    """Whoever turns it on learns that nothing else happens; whoever does not hears nothing."""
+    by_job = resolve_flags({}, [Variable(name, "true")])[1]
+    by_runner = resolve_flags({name: True}, [])[1]
+
+    assert by_job == by_runner == (f"{name} has no effect: {WITHOUT_EFFECT[name]}.",)
+    assert resolve_flags({name: False}, [Variable(name, "true")])[1] == ()
 
 
 def test_changed_flags_are_listed_in_the_order_of_the_table() -> None:
