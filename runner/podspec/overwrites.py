@@ -34,6 +34,9 @@ from runner.podspec.services import PodService
 TOKEN_VARIABLE = "KUBERNETES_BEARER_TOKEN"
 """Overwrites `bearer_token`; its value is never shown."""
 
+PRIVILEGED_VARIABLE = "privileged"
+"""With `allow_privileged`, a key of 2016, `true` in any case makes a job's containers privileged."""
+
 _PREFIX = "KUBERNETES_"
 _MASKED = "XXXXXXXX..."
 
@@ -60,7 +63,11 @@ def apply_overwrites(config: RunnerConfig, variables: Variables) -> Overwritten:
     The first variable that its guard does not let pass ends the job: JobConfigurationError, in GitLab Runner's order
     and words, with the variable and its guard.
     """
-    asked = tuple(variable for variable in variables.expanded() if variable.key.startswith(_PREFIX))
+    asked = tuple(
+        variable
+        for variable in variables.expanded()
+        if variable.key.startswith(_PREFIX) or variable.key == PRIVILEGED_VARIABLE
+    )
     if not asked:
         return Overwritten(config)
     draft = _Draft(config.kubernetes, asked)
@@ -68,6 +75,7 @@ def apply_overwrites(config: RunnerConfig, variables: Variables) -> Overwritten:
         for scalar in SCALARS:
             draft.overwrite_scalar(scalar)
         draft.overwrite_token()
+        draft.overwrite_privileged()
         for table in TABLES:
             draft.overwrite_table(table)
         for scope in SCOPES:
@@ -141,6 +149,20 @@ class _Draft:
         if len(token) > MOST_TABLE_CHARACTERS or not all("!" <= character <= "~" for character in token):
             raise GuardError(f"the value of {TOKEN_VARIABLE} is no token: it is too long or has odd characters")
         self._set("BearerToken", "bearer_token", token, TOKEN_VARIABLE, told=_MASKED)
+
+    def overwrite_privileged(self) -> None:
+        """Make containers privileged where a job asks for it and a file of 2016 says that it may, or may not.
+
+        Without that key the variable is one like any other.
+        """
+        permitted = self._kubernetes.allow_privileged
+        if permitted is None or self._values.get(PRIVILEGED_VARIABLE, "").strip().casefold() != "true":
+            return
+        if not permitted:
+            raise GuardError(f"{PRIVILEGED_VARIABLE} is true, and allow_privileged does not let jobs be privileged")
+        self.changes["privileged"] = True
+        self.origins["privileged",] = PRIVILEGED_VARIABLE
+        self._tell("Privileged", "true")
 
     def overwrite_table(self, table: EntryTable) -> None:
         """Put the entry of each variable into a copy of the table, in the variables' order: later ones win."""

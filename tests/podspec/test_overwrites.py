@@ -261,6 +261,33 @@ def test_value_stays_when_the_guard_or_the_variable_is_empty(key: str, variable:
         assert (empty.notes, empty.origins) == ((), {})
 
 
+@pytest.mark.parametrize(
+    ("permitted", "asked", "privileged"),
+    [
+        (True, "true", True),
+        (True, "TRUE", True),
+        (True, "false", None),
+        (True, "1", None),
+        (False, "false", None),
+        (None, "true", None),
+    ],
+)
+def test_job_is_privileged_when_a_file_of_2016_lets_it_ask(
+    permitted: bool | None, asked: str, privileged: bool | None
+) -> None:
+    """`allow_privileged` was a permission; without it the variable is one like any other."""
+    result = overwrite({"privileged": asked}, allow_privileged=permitted)
+    assert result.config.kubernetes.privileged is privileged
+    assert result.origins == ({("privileged",): "privileged"} if privileged else {})
+    assert result.notes == (('"Privileged" overwritten with "true"',) if privileged else ())
+
+
+def test_job_fails_when_it_asks_for_privileges_in_vain() -> None:
+    """Asking without the permission ended the job, as it did in 2016."""
+    with pytest.raises(JobConfigurationError, match="privileged is true, and allow_privileged does not let"):
+        overwrite({"privileged": "true"}, allow_privileged=False)
+
+
 def test_first_error_wins_when_several_are_there() -> None:
     """In GitLab Runner's order, which is not that of the variables."""
     wrong = {
