@@ -7,7 +7,7 @@ that the same input gives the same output.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from runner import __version__
 from runner.executor.base import JobRequest
 from runner.executor.requesting import pod_request
 from runner.job.durations import format_duration
+from runner.job.feature_flags import FLAGS
 from runner.job.payload import Job
 from runner.job.variables import short_token
 from runner.manager.material import Identity, JobMaterial, Place
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from runner.job.variables import Variable, Variables
     from runner.podspec.manifest import Manifest
     from runner.podspec.names import Names
+    from runner.podspec.origins import Path
     from runner.podspec.registry import RegistryLogin
     from runner.podspec.request import PodRequest
 
@@ -93,6 +95,34 @@ def shown(rendering: Rendering, *, full: bool = False) -> list[Manifest]:
     """The manifests as they may be printed: secret values hidden, the agents' scripts only named unless `full`."""
     agents = {} if full else _agents()
     return [_shown(manifest, rendering.private, agents) for manifest in rendering.manifests]
+
+
+def default_flags(documents: Iterable[object]) -> dict[Path, frozenset[Path]]:
+    """Find the environments of containers, each with its entries for feature flags that are as they always are."""
+    found = {}
+    for path, entries in _environments(list(documents), ()):
+        quiet = frozenset((*path, number) for number, entry in enumerate(entries) if _is_default_flag(entry))
+        if 0 < len(quiet) < len(entries):
+            found[path] = quiet
+    return found
+
+
+def _environments(node: object, path: Path) -> Iterator[tuple[Path, list[Any]]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "env" and isinstance(value, list):
+                yield (*path, key), value
+            else:
+                yield from _environments(value, (*path, key))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _environments(value, (*path, number))
+
+
+def _is_default_flag(entry: object) -> bool:
+    if not isinstance(entry, dict) or entry.get("name") not in FLAGS:
+        return False
+    return entry.get("value") == ("true" if FLAGS[entry["name"]] else "false")
 
 
 def _fixed_names(request: PodRequest) -> Names:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runner.cli.pod_yaml import Comments, yaml_text
+from runner.cli.pod_yaml import Layout, yaml_text
 from runner.podspec.rbac import (
     EVERYWHERE,
     JOB_VARIABLE,
@@ -100,7 +100,7 @@ def _documents(file: ConfigFile, found: Sequence[Group], names: Names) -> Iterat
         granted = group.rules
         role = build_role(names.role, group.namespace, granted)
         yield _heading(file, group) + yaml_text(
-            role, Comments(above=_rule_comments(file, group, granted), short_lists=True)
+            role, Layout(above=_rule_comments(file, group, granted), short=True)
         )
         yield yaml_text(build_binding(names.role, group.namespace, account=names.account, account_namespace=place))
 

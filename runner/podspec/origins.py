@@ -5,6 +5,7 @@ needs no bookkeeping in the builders, and cannot be wrong about them. Pure: whoe
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from runner.podspec.manifest import Manifest
@@ -18,17 +19,15 @@ def origins(
 ) -> dict[Path, tuple[str, ...]]:
     """Map the path of each leaf of `base` to the causes that move it, in the order of the experiments.
 
-    An experiment is a cause and what was built with it changed in one way or another; the first outcome that differs
-    counts, so that the rest of a lazy iterable is never built. A leaf that no cause moves is not in the map: it has its
-    value by default.
+    An experiment is a cause and what was built with it changed in one way or another. The first outcome that differs
+    counts and the rest of a lazy iterable is never built, unless a whole object or container is missing in it: that
+    tells only why the whole is there, on its first leaf, and the next outcome may tell more. A leaf that no cause moves
+    is not in the map: it has its value by default.
     """
     found: dict[Path, list[str]] = {}
     for cause, outcomes in experiments:
-        moved = next((paths for outcome in outcomes if (paths := changed(list(base), list(outcome)))), frozenset())
-        for path in moved:
-            causes = found.setdefault(path, [])
-            if cause not in causes:
-                causes.append(cause)
+        for path in _moved_by(list(base), outcomes):
+            found.setdefault(path, []).append(cause)
     return {path: tuple(causes) for path, causes in found.items()}
 
 
@@ -41,21 +40,35 @@ def leaves(node: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
         yield from leaves(child, (*path, key))
 
 
-def changed(base: object, other: object, path: Path = ()) -> frozenset[Path]:
-    """Give the paths of the leaves of `base` that `other` has not, or has with another value.
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What of a document another one has not, or has otherwise."""
+
+    leaves: frozenset[Path] = frozenset()
+    """Without those of missing wholes, but for the first of each."""
+    wholes: bool = False
+    """Whether an object or a container is missing as a whole."""
+
+
+def changed(base: object, other: object, path: Path = ()) -> Difference:
+    """Compare two documents by the leaves of `base`.
 
     The items of lists are held to be the same by their names, not by their place: an item that went does not make
     different ones of those behind it.
     """
     if type(base) is type(other) and base == other:
-        return frozenset()
+        return Difference()
     if isinstance(base, dict) and isinstance(other, dict) and base:
         pairs: Iterable[tuple[Any, Any]] = ((key, other.get(key, _NOTHING)) for key in base)
     elif isinstance(base, list) and isinstance(other, list) and base:
         pairs = enumerate(_partners(base, other))
+    elif other is _NOTHING and _is_whole(base):
+        first, _ = next(leaves(base, path))
+        return Difference(frozenset({first}), wholes=True)
     else:
-        return frozenset(leaf for leaf, _ in leaves(base, path))
-    return frozenset().union(*(changed(base[key], partner, (*path, key)) for key, partner in pairs))
+        return Difference(frozenset(leaf for leaf, _ in leaves(base, path)))
+    parts = [changed(base[key], partner, (*path, key)) for key, partner in pairs]
+    return Difference(frozenset().union(*(part.leaves for part in parts)), any(part.wholes for part in parts))
 
 
 def without(document: Any, path: Path) -> Any:
@@ -82,6 +95,21 @@ def alternatives(value: object) -> tuple[object, ...]:
         return (value + 1,)
     # At both ends: of some texts only the beginning is used.
     return (f"{value}x", f"x{value}") if isinstance(value, str) else ()
+
+
+def _moved_by(base: list[Manifest], outcomes: Iterable[Sequence[Manifest]]) -> frozenset[Path]:
+    moved: frozenset[Path] = frozenset()
+    for outcome in outcomes:
+        difference = changed(base, list(outcome))
+        moved |= difference.leaves
+        if moved and not difference.wholes:
+            break
+    return moved
+
+
+def _is_whole(node: object) -> bool:
+    """Tell an object or a container: most of what it holds says nothing of why it is there."""
+    return isinstance(node, dict) and any(fields <= node.keys() for fields in ({"kind", "metadata"}, {"name", "image"}))
 
 
 class _Nothing:

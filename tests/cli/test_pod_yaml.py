@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.cli.pod_yaml import Comments, yaml_text
+from runner.cli.pod_yaml import Layout, Path, yaml_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.text(" \n#:-'\"|,[]{}ab1\t\r.")
 DOCUMENTS = st.recursive(
@@ -21,13 +21,14 @@ def test_comments_stand_beside_and_above() -> None:
         "list": [{"x": "1", "z": ["p", 2]}, {"text": "one\n  two\n"}],
         "empty": [],
     }
-    comments = Comments(
+    comments = Layout(
         beside={
-            ("metadata", "name"): "the name",
-            ("metadata", "labels"): "none",
-            ("list", 0, "z", 1): "an item",
-            ("list", 1, "text"): "a text",
+            ("metadata", "name"): ["the name", "again"],
+            ("metadata", "labels"): [],
+            ("list", 0, "z", 1): ["an item"],
+            ("list", 1, "text"): ["a text", "2", "3", "4", "5"],
         },
+        otherwise="nothing",
         above={("metadata",): "first\nsecond", ("list", 1): "an item", ("empty",): "last"},
     )
     assert (
@@ -36,15 +37,15 @@ def test_comments_stand_beside_and_above() -> None:
 # first
 # second
 metadata:
-  name: a  # the name
-  labels: {}  # none
+  name: a  # the name, again
+  labels: {}  # nothing
 list:
   - x: '1'
     z:
       - p
       - 2  # an item
   # an item
-  - text: |  # a text
+  - text: |  # a text, 2, 3 and 2 more
       one
         two
 # last
@@ -53,11 +54,14 @@ empty: []
     )
 
 
-def test_short_lists_stand_on_one_line() -> None:
-    """Lists of scalars alone; what would end the list early is quoted."""
-    document = {"verbs": ["get", "a, b]"], "groups": [""], "rules": [{"x": [1]}]}
-    text = yaml_text(document, Comments(short_lists=True))
-    assert text == "verbs: [get, 'a, b]']\ngroups: ['']\nrules:\n  - x: [1]\n"
+def test_short_stand_on_one_line() -> None:
+    """Lists of scalars and small tables in lists; what would end them early is quoted, what is said of them joined."""
+    document = {"verbs": ["get", "a, b]"], "groups": [""], "rules": [{"x": [1]}], "env": [{"name": "A", "value": "1"}]}
+    words: dict[Path, list[str]] = {("env", 0, "name"): ["one", "two"], ("env", 0, "value"): ["two", "three"]}
+    text = yaml_text(document, Layout(short=True, beside=words))
+    assert text == (
+        "verbs: [get, 'a, b]']\ngroups: ['']\nrules:\n  - x: [1]\nenv:\n  - {name: A, value: '1'}  # one, two, three\n"
+    )
     assert yaml.safe_load(text) == document
 
 
@@ -72,4 +76,4 @@ def test_texts_that_look_like_numbers_are_quoted() -> None:
 @given(DOCUMENTS, st.booleans())
 def test_any_document_reads_back(document: object, short: bool) -> None:
     """Whatever keys and values hold, PyYAML reads the same document."""
-    assert yaml.safe_load(yaml_text(document, Comments(short_lists=short))) == document
+    assert yaml.safe_load(yaml_text(document, Layout(short=short))) == document

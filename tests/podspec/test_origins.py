@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.podspec.origins import alternatives, changed, leaves, origins, with_value, without
+from runner.podspec.origins import Difference, alternatives, changed, leaves, origins, with_value, without
 
 
 def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
@@ -54,35 +54,31 @@ ITEMS: dict[str, tuple[list[Any], list[Any], set[int]]] = {
 @pytest.mark.parametrize(("base", "other", "moved"), ITEMS.values(), ids=ITEMS)
 def test_items_of_lists_are_known_again(base: list[Any], other: list[Any], moved: set[int]) -> None:
     """An item that came, went or moved makes no others of its neighbours."""
-    assert {path[1] for path in changed({"list": base}, {"list": other})} == moved
+    assert {path[1] for path in changed({"list": base}, {"list": other}).leaves} == moved
 
 
 def test_an_item_with_a_new_name_is_the_same_otherwise() -> None:
     """Of a container that is called otherwise only the name has moved."""
     base = [{"name": "svc-0", "image": "redis"}, {"name": "build", "image": "a"}]
     other = [{"name": "db", "image": "redis"}, {"name": "build", "image": "a"}]
-    assert changed(base, other) == {(0, "name")}
+    assert changed(base, other) == Difference(frozenset({(0, "name")}))
 
 
 def test_another_type_is_another_value() -> None:
     """A table in place of a scalar, an empty one in place of a full one: all that was there has moved."""
-    assert changed({"a": {"b": 1, "c": 2}}, {"a": 1}) == {("a", "b"), ("a", "c")}
-    assert changed({"a": {}}, {"a": {"b": 1}}) == {("a",)}
-    assert changed({"a": 1}, {"a": "1"}) == {("a",)}
-    assert changed({"a": None}, {}) == {("a",)}
+    assert changed({"a": {"b": 1, "c": 2}}, {"a": 1}).leaves == {("a", "b"), ("a", "c")}
+    assert changed({"a": {}}, {"a": {"b": 1}}).leaves == {("a",)}
+    assert changed({"a": 1}, {"a": "1"}).leaves == {("a",)}
+    assert changed({"a": None}, {}).leaves == {("a",)}
 
 
 def test_objects_are_told_apart_without_their_pods_name() -> None:
     """A pod of another name moves the names, and no Secret becomes another one's."""
     base = [secret("p-environment", a="1"), pod("p", x=1), secret("p-job-0", b="2")]
     other = [pod("q", x=1), secret("q-job-0", b="2")]
-    assert changed(base, other) == {
-        (0, "kind"),
-        (0, "metadata", "name"),
-        (0, "data", "a"),
-        (1, "metadata", "name"),
-        (2, "metadata", "name"),
-    }
+    difference = changed(base, other)
+    assert difference.leaves == {(0, "kind"), (1, "metadata", "name"), (2, "metadata", "name")}
+    assert difference.wholes
 
 
 def test_each_leaf_has_the_causes_that_move_it() -> None:
@@ -113,6 +109,18 @@ def test_the_first_outcome_that_differs_counts() -> None:
         raise AssertionError("the answer was known")
 
     assert origins(base, [("key", outcomes())]) == {(0, "spec", "a"): ("key",)}
+
+
+def test_a_whole_that_goes_is_explained_on_its_first_leaf() -> None:
+    """Why a container is there says nothing of its parts; the next outcome tells which of them the cause decides."""
+    build = {"name": "build", "image": "a"}
+    service = {"name": "svc-0", "image": "redis", "stdin": True}
+    base = [pod(containers=[build, service])]
+    found = origins(
+        base,
+        [("job", [[pod(containers=[build])], [pod(containers=[build, {**service, "image": "redisx"}])]])],
+    )
+    assert found == {(0, "spec", "containers", 1, "name"): ("job",), (0, "spec", "containers", 1, "image"): ("job",)}
 
 
 def test_a_document_without_a_value_is_a_copy() -> None:
