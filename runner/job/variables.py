@@ -204,12 +204,14 @@ class Variables:
         it. A key appears once, at its first place with its last value; `$` is doubled because Kubernetes substitutes
         `$(NAME)`.
         """
-        shown = {v.key: self._visible_value(v) for v in self._items if v.public or v.internal}
-        secrets = self.masked_values()
+        shown = {v.key: self.path(v.key) if v.file else v.value for v in self._items if v.public or v.internal}
+        # One look at all values: hardly any holds a secret, and there are hundreds of both.
+        together = "\0".join(shown.values())
+        secrets = tuple(secret for secret in self.masked_values() if secret in together)
         return tuple(
             (key, value.replace("$", "$$"))
             for key, value in shown.items()
-            if not any(secret in value for secret in secrets)
+            if not secrets or not any(secret in value for secret in secrets)
         )
 
     def _visible_value(self, variable: Variable) -> str:

@@ -34,10 +34,11 @@ _LEGACY = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
 def build_containers(request: PodRequest) -> list[Manifest]:
     """Build all containers: `build`, `helper`, then the services sorted by name."""
     services = sorted(request.services, key=lambda service: service.name)
+    environment = build_environment(request.variables)
     return [
-        _build_container(request),
+        _build_container(request, environment),
         _helper_container(request),
-        *(_service_container(service, request) for service in services),
+        *(_service_container(service, request, environment) for service in services),
     ]
 
 
@@ -63,7 +64,7 @@ def service_user(service: PodService, request: PodRequest) -> ContainerUser:
     return _user(service.name, request, request.kubernetes.service_container_security_context, service.user)
 
 
-def _build_container(request: PodRequest) -> Manifest:
+def _build_container(request: PodRequest, environment: list[Manifest]) -> Manifest:
     context = request.kubernetes.build_container_security_context
     return filled(
         {
@@ -71,7 +72,7 @@ def _build_container(request: PodRequest) -> Manifest:
             "image": request.build_image,
             "imagePullPolicy": pull_policy(BUILD, request),
             **_entrypoint(request, _announced(request, request.build_command)),
-            "env": build_environment(request.variables),
+            "env": environment,
             "ports": _ports(tuple(port.number for port in request.job.image.ports) if request.job.image else ()),
             "resources": build_resources(request.kubernetes, ""),
             "volumeMounts": build_mounts(request),
@@ -102,7 +103,7 @@ def _helper_container(request: PodRequest) -> Manifest:
     )
 
 
-def _service_container(service: PodService, request: PodRequest) -> Manifest:
+def _service_container(service: PodService, request: PodRequest, environment: list[Manifest]) -> Manifest:
     context = request.kubernetes.service_container_security_context
     own = service.resources
     return filled(
@@ -112,7 +113,7 @@ def _service_container(service: PodService, request: PodRequest) -> Manifest:
             "imagePullPolicy": pull_policy(service.name, request),
             "command": list(service.entrypoint),
             "args": list(service.command),
-            "env": build_service_environment(service, request),
+            "env": build_service_environment(service, request, environment),
             "ports": _ports(service.ports),
             "resources": build_resources(request.kubernetes, "service_") if own is None else own,
             "volumeMounts": build_service_mounts(request),

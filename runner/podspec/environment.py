@@ -27,17 +27,19 @@ def build_environment(variables: Variables) -> list[Manifest]:
     return [
         {"name": name, "value": value}
         for name, value in final.public_environment()
-        if name not in _PRIVATE and _NAME.fullmatch(name) and not any(secret in value for secret in hidden)
+        if _NAME.fullmatch(name) and name not in _PRIVATE and not (hidden and any(secret in value for secret in hidden))
     ]
 
 
-def build_service_environment(service: PodService, request: PodRequest) -> list[Manifest]:
-    """Build a service's environment: the build's, overridden by the service's own variables.
+def build_service_environment(service: PodService, request: PodRequest, common: list[Manifest]) -> list[Manifest]:
+    """Build a service's environment: the build's, which is `common`, overridden by the service's own variables.
 
     Its own values are expanded against all of the job's variables. One that came to hold something not public is
     taken from `build_environment_secret`.
     """
-    entries = {entry["name"]: entry for entry in build_environment(request.variables)}
+    if not service.environment:
+        return common
+    entries = {entry["name"]: entry for entry in common}
     for index, (variable, value, is_open) in enumerate(_own_values(service, request.variables)):
         plain: Manifest = {"name": variable.key, "value": value.replace("$", "$$")}
         hidden: Manifest = {
@@ -82,6 +84,8 @@ def _own_values(service: PodService, variables: Variables) -> Iterator[tuple[Var
     A value that the job wrote down is open: it stands in the repository. One is not when it contains a masked value, or
     when it would be another one without the variables that are not public.
     """
+    if not service.environment:
+        return
     everything = variables.expanded()
     public = Variables(variable for variable in everything if variable.public or variable.internal)
     secrets = (*everything.masked_values(), *_private_values(everything))

@@ -170,10 +170,11 @@ def _merged(known: object, patch: object) -> object:
 
 def _json_patch(spec: Manifest, patch: SpecPatch) -> object:
     """RFC 6902. `affinity` and each container's `resources` are there to be added to, as in GitLab Runner."""
-    result: object = deepcopy(_with_places(spec))
+    result: Any = _with_places(spec)
     for number, operation in enumerate(patch.document, 1):
         try:
-            result = jsonpatch.JsonPatch([deepcopy(operation)]).apply(result, in_place=True)
+            steps = jsonpatch.JsonPatch([deepcopy(operation)])
+            result = steps.apply(_own_way(_own_way(result, operation.get("from")), operation["path"]), in_place=True)
         except _TROUBLE as error:
             what = f"{operation.get('op')} {operation.get('path')}" if isinstance(operation, dict) else "no table"
             raise _error(patch.title, f"does not apply: operation {number} ({what}): {error}") from error
@@ -183,6 +184,24 @@ def _json_patch(spec: Manifest, patch: SpecPatch) -> object:
 def _with_places(spec: Manifest) -> Manifest:
     lists = {key: [{"resources": {}, **each} for each in spec[key]] for key in _CONTAINER_LISTS if key in spec}
     return {"affinity": {}, **spec, **lists}
+
+
+def _own_way(document: Any, path: object) -> Any:
+    """Copy the tables and lists on the way to a place, so that a change there is nobody else's."""
+    here = copy = _copy(document)
+    for part in path.split("/")[1:] if isinstance(path, str) else ():
+        key = part.replace("~1", "/").replace("~0", "~")
+        place: Any = key if isinstance(here, dict) else int(key) if isinstance(here, list) and key.isdecimal() else None
+        try:
+            here[place] = below = _copy(here[place])
+        except (LookupError, TypeError):
+            break  # the operation itself tells what is wrong with it
+        here = below
+    return copy
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list) else value
 
 
 _TROUBLE = (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, LookupError, ValueError)

@@ -33,7 +33,7 @@ def test_service_environment_when_nothing_is_private(make_request: Any) -> None:
         {"key": "bad name", "value": "x"},
     )
 
-    assert build_service_environment(request.services[0], request) == [
+    assert build_service_environment(request.services[0], request, build_environment(request.variables)) == [
         {"name": "REGION", "value": "south"},
         {"name": "MODE", "value": "fast north"},
         {"name": "COST", "value": "5$$"},
@@ -54,7 +54,7 @@ def test_service_environment_refers_to_a_secret_when_a_value_is_private(make_req
     def reference(key: str) -> dict[str, Any]:
         return {"secretKeyRef": {"name": NAME, "key": key}}
 
-    assert build_service_environment(request.services[0], request) == [
+    assert build_service_environment(request.services[0], request, build_environment(request.variables)) == [
         {"name": "REGION", "value": "north"},
         {"name": "PASSWORD", "valueFrom": reference("svc-0.0")},
         {"name": "OWNER", "valueFrom": reference("svc-0.1")},
@@ -100,5 +100,5 @@ def test_environment_never_holds_the_registries_passwords(make_request: Any) -> 
     ]
     request = make_request(job={"services": [{"name": "dind", "variables": wanted}]}, variables=variables)
     assert build_environment(request.variables) == [{"name": "REGION", "value": "north"}]
-    environment = build_service_environment(request.services[0], request)
+    environment = build_service_environment(request.services[0], request, build_environment(request.variables))
     assert [entry["name"] for entry in environment if "valueFrom" in entry] == ["DOCKER_AUTH_CONFIG", "CONFIG"]
