@@ -43,6 +43,8 @@ def expand_text(text: str, lookup: Callable[[str], str]) -> str:
     `${}` and a `${` that never ends are eaten; a `$` before anything else stays. Total: no text makes it fail, and
     the time is linear in its length.
     """
+    if "$" not in text:
+        return text
     pieces: list[str] = []
     start = 0
     last_brace = text.rfind("}")

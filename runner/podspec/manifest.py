@@ -7,13 +7,16 @@ from typing import Any
 Manifest = dict[str, Any]
 """A Kubernetes object, or a part of one, as JSON has it."""
 
+_HOLDERS = (str, list, dict, tuple)
+"""What says nothing when it is empty."""
+
 
 def filled(fields: Mapping[str, object]) -> Manifest:
     """Keep the fields that say something: no None, no empty text, list or table. False and 0 do say something.
 
     What is not set must not be sent, so that the cluster's own defaults and policies decide.
     """
-    return {key: value for key, value in fields.items() if value is not None and value not in ("", [], {}, ())}
+    return {key: value for key, value in fields.items() if value or not (value is None or isinstance(value, _HOLDERS))}
 
 
 def owner_reference(pod: Manifest) -> Manifest:
