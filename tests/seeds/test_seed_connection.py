@@ -7,6 +7,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ async def test_job_brings_its_own_bearer_token() -> None:
     """With `bearer_token_overwrite_allowed` the job's token makes the pod; without it the variable does nothing."""
     variables = {"KUBERNETES_BEARER_TOKEN": "t0ken-of-the-job"}
     async with KubernetesServer(ScriptedKubelet(), token="t0ken-of-the-job") as cluster:
-        settings = {"host": cluster.url, "bearer_token": "an0ther"}
+        settings: dict[str, Any] = {"host": cluster.url, "bearer_token": "an0ther"}
         job = await job_of(cluster, variables, **settings, bearer_token_overwrite_allowed=True)
         assert job.state == "success", job.text
         job = await job_of(cluster, variables, **settings)
@@ -77,7 +78,10 @@ async def test_client_certificate_is_shown_to_the_api_server(tmp_path: Path) -> 
     make_client_certificate(certificates.authority, tmp_path)
     try:
         async with KubernetesServer(ScriptedKubelet()) as cluster, guarded(cluster, certificates) as (url, seen):
-            files = {"cert_file": str(tmp_path / "client.crt"), "key_file": str(tmp_path / "client.key")}
+            files: dict[str, Any] = {
+                "cert_file": str(tmp_path / "client.crt"),
+                "key_file": str(tmp_path / "client.key"),
+            }
             job = await job_of(cluster, host=url, ca_file=str(certificates.authority), **files)
             assert job.state == "success", job.text
             assert set(seen) == {"runner-of-the-test"}
@@ -91,10 +95,10 @@ def make_client_certificate(authority: Path, folder: Path) -> None:
     """Let the authority sign a certificate for a client."""
     key = str(authority.with_suffix(".key"))
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=runner-of-the-test")
+    sign = ("x509", "-req", "-in", "client.csr")
     commands = (
         ("req", "-new", *new, "-keyout", "client.key", "-out", "client.csr"),
-        ("x509", "-req", "-in", "client.csr", "-CA", str(authority), "-CAkey", key, "-CAcreateserial")
-        + ("-out", "client.crt", "-days", "2"),
+        (*sign, "-CA", str(authority), "-CAkey", key, "-CAcreateserial", "-out", "client.crt", "-days", "2"),
     )
     for command in commands:
         subprocess.run(("openssl", *command), cwd=folder, check=True, capture_output=True, timeout=30)
@@ -140,9 +144,8 @@ async def test_poll_interval_is_the_time_between_two_looks() -> None:
         cluster.forbid("list", "pods")
         job = await job_of(cluster, host=cluster.url, poll_interval=0.5)
         assert job.state == "success", job.text
-        looks = [
-            entry.started_at for entry in cluster.faults.requests if entry.method == "GET" and "/pods/" in entry.path
-        ]
-        gaps = [later - earlier for earlier, later in zip(looks, looks[1:3], strict=False)]
+        requests = cluster.faults.requests
+        looks = [entry.started_at for entry in requests if entry.method == "GET" and "/pods/" in entry.path]
+        gaps = [later - earlier for earlier, later in pairwise(looks[:3])]
         assert len(gaps) == 2
         assert all(0.4 < gap < 2.0 for gap in gaps), gaps

@@ -71,7 +71,7 @@ def test_files_of_2018_and_2020_make_the_same_pod(name: str) -> None:
 
 
 def test_volumes_of_the_manual_stand_in_the_pod() -> None:
-    """Every kind of volume of the manual is in the pod and in each container, by name and path, read-only where asked."""
+    """Every kind of volume of the manual is in the pod and in each container, read-only where it says so."""
     pod = made(completed("001-volumes.toml"), services=["redis:7"]).pod
     assert pod["spec"]["volumes"] == [
         {"name": "hostpath-1", "hostPath": {"path": "/path/on/host"}},
