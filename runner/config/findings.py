@@ -32,8 +32,10 @@ class Finding:
     """What would be right, where the message does not say it already."""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: "
-        return f"{place}{self.path}: {self.message}" if self.path else f"{place}{self.message}"
+        place = f"{self.file}:{self.line}"
+        if self.path:
+            return f"{place}: {self.path}: {self.message}"
+        return f"{place}:{self.column}: {self.message}" if self.column else f"{place}: {self.message}"
 
 
 class ConfigError(ValueError):

@@ -117,12 +117,21 @@ def _document(text: str, file: str) -> dict[str, Any]:
     except RecursionError:
         sentence = "Tables or arrays are nested too deeply"
     place = _PLACE.search(sentence)
-    last_line = text.rstrip().count("\n") + 1
-    line, column = (int(place["line"]), int(place["column"])) if place and place["line"] else (last_line, 0)
+    line, column = _end(text)
+    if place is None:
+        column = 0
+    elif place["line"]:
+        line, column = int(place["line"]), int(place["column"])
     reason = sentence[: place.start()] if place else sentence
     # Raised out here: the text of the error above, as its context, would be all of the file in newer Pythons.
     what = reason + _quotation(text, line, column)
     raise ConfigError([Finding("error", file, line, "", what, column=column, rule="toml-syntax")])
+
+
+def _end(text: str) -> tuple[int, int]:
+    """Line and column behind the last character that is more than a blank."""
+    lines = text.rstrip().split("\n")
+    return len(lines), len(lines[-1]) + 1
 
 
 _LONGEST_QUOTATION = 120

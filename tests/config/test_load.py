@@ -398,21 +398,21 @@ def test_more_labels_than_gitlab_takes_are_an_error() -> None:
     [
         (
             "concurrent 4",
-            ["config.toml:1: Expected '=' after a key in a key/value pair", "concurrent 4", "           ^"],
+            ["config.toml:1:12: Expected '=' after a key in a key/value pair", "concurrent 4", "           ^"],
         ),
-        ("\n\ta = [1, 2\n", ["config.toml:2: Unclosed array", " a = [1, 2"]),
-        ("a = 1\na = 2\n", ["config.toml:2: Cannot overwrite a value", "a = 2", "     ^"]),
-        ("a = \r\nb = 1\r\n", ["config.toml:1: Invalid value", "a = ", "    ^"]),
+        ("\n\ta = [1, 2\n", ["config.toml:2:11: Unclosed array", " a = [1, 2", "          ^"]),
+        ("a = 1\na = 2\n", ["config.toml:2:6: Cannot overwrite a value", "a = 2", "     ^"]),
+        ("a = \r\nb = 1\r\n", ["config.toml:1:5: Invalid value", "a = ", "    ^"]),
         (
             RUNNER + 'token "glrt-s3cret"',
-            ["config.toml:6: Expected '=' after a key in a key/value pair", "token ...", "      ^"],
+            ["config.toml:6:7: Expected '=' after a key in a key/value pair", "token ...", "      ^"],
         ),
-        (RUNNER + "the_bearer_token   = s3cret", ["config.toml:6: Invalid value", "the_bearer_token ..."]),
-        (RUNNER + "a = { SecretKey = s3cret }", ["config.toml:6: Invalid value", "a = { Secret ..."]),
-        ('environment = [\n"A=s3cret"\n"B=s3cret",\n]', ["config.toml:3: Unclosed array"]),
-        ("PrivateKey = '''\ns3cret\n'''x", ["config.toml:3: Expected newline or end of document after a statement"]),
-        ('PrivateKey = """\ns3cret\\q"""', ["config.toml:2: Unescaped '\\' in a string"]),
-        ("x" * 200 + " 1", ["config.toml:1: Expected '=' after a key in a key/value pair", "x" * 120]),
+        (RUNNER + "the_bearer_token   = s3cret", ["config.toml:6:22: Invalid value", "the_bearer_token ..."]),
+        (RUNNER + "a = { SecretKey = s3cret }", ["config.toml:6:19: Invalid value", "a = { Secret ..."]),
+        ('environment = [\n"A=s3cret"\n"B=s3cret",\n]', ["config.toml:3:1: Unclosed array"]),
+        ("PrivateKey = '''\ns3cret\n'''x", ["config.toml:3:4: Expected newline or end of document after a statement"]),
+        ('PrivateKey = """\ns3cret\\q"""', ["config.toml:2:9: Unescaped '\\' in a string"]),
+        ("x" * 200 + " 1", ["config.toml:1:202: Expected '=' after a key in a key/value pair", "x" * 120]),
     ],
 )
 def test_text_that_is_no_toml_is_told_with_its_line_and_a_mark(text: str, lines: list[str]) -> None:

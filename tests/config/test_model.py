@@ -189,8 +189,9 @@ def test_session_servers_address_has_no_scheme() -> None:
 
 
 def test_finding_is_a_line_with_its_place() -> None:
-    """File, line, path and message; without a path for the file as a whole."""
-    assert str(Finding("error", "c.toml", 3, "runners.0", "why")) == "c.toml:3: runners.0: why"
+    """File, line, path and message; for a text that is no TOML, which has no path, the column."""
+    assert str(Finding("error", "c.toml", 3, "runners.0", "why", column=7)) == "c.toml:3: runners.0: why"
+    assert str(Finding("error", "c.toml", 3, "", "why", column=7)) == "c.toml:3:7: why"
     assert str(Finding("error", "c.toml", 3, "", "why")) == "c.toml:3: why"
 
 
