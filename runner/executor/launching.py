@@ -18,16 +18,13 @@ from runner.executor.events import PodEvents
 from runner.executor.registries import find_logins
 from runner.executor.resources import Resources, all_of
 from runner.executor.waiting import PodWait
-from runner.podspec.environment import build_environment_secret
+from runner.podspec.creation import namespaces, objects_of_pod, secrets_before_pod, with_credentials
 from runner.podspec.events import EventTable
 from runner.podspec.labels import NAME_LABEL
 from runner.podspec.manifest import owner_reference
 from runner.podspec.names import RANDOM_ALPHABET, RANDOM_LENGTH, Names, object_name
-from runner.podspec.objects import build_disruption_budget, build_namespace, build_services
 from runner.podspec.pod import build_pod
 from runner.podspec.pull import PullPolicies, next_attempt_line, pull_failure_line
-from runner.podspec.registry import RegistryLogin, build_registry_secret
-from runner.podspec.secret import JobRecord, build_job_secrets
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -36,8 +33,9 @@ if TYPE_CHECKING:
     from runner.executor.cluster import Cluster
     from runner.executor.watching import PodWatch
     from runner.kube.client import KubeClient
-    from runner.kube.resources import Manifest
+    from runner.podspec.registry import RegistryLogin
     from runner.podspec.request import PodRequest
+    from runner.podspec.secret import JobRecord
     from runner.podspec.trouble import Trouble
 
 CREATE_TIMEOUT = 120.0
@@ -133,9 +131,9 @@ class PodLaunch:
 
     async def _make_namespace(self, client: KubeClient) -> None:
         """Make the namespace of the job's own, where it has one. It outlives a pod whose image could not be had."""
-        if self.pod.kubernetes.namespace_per_job:
+        for resource, namespace in namespaces(self.pod):
             self._place = self._objects(client)
-            await self._place.create("namespaces", build_namespace(self.pod), timeout=CREATE_TIMEOUT)
+            await self._place.create(resource, namespace, timeout=CREATE_TIMEOUT)
             await until_namespace_is_ready(client, self.pod)
 
     async def _find_logins(self) -> None:
@@ -146,7 +144,7 @@ class PodLaunch:
 
     async def _try_pod(self, client: KubeClient, group: TaskGroup) -> Trouble | None:
         """Make one pod and wait for it; None when it runs, else what keeps it from that."""
-        pod = self.pod = replace(self.pod, pull_secrets=(self.pod.names.credentials,) if self._logins else ())
+        pod = self.pod = with_credentials(self.pod, self._logins)
         namespace, name, kubernetes = pod.pod_namespace, pod.names.pod, pod.kubernetes
         self._resources = self._objects(client)
         self.watch = await self._cluster.watch(namespace, self._selector, name, poll_interval=kubernetes.poll_interval)
@@ -170,25 +168,16 @@ class PodLaunch:
 
         Only the Secrets that its containers need to start come before it, and get their owner after.
         """
-        environment = build_environment_secret(self.pod)
-        registry = build_registry_secret(self.pod, self._logins) if self._logins else None
-        before = [secret for secret in (environment, registry) if secret]
-        await resources.create_all((("secrets", secret) for secret in before), timeout=CREATE_TIMEOUT)
+        before = secrets_before_pod(self.pod, self._logins)
+        await resources.create_all(before, timeout=CREATE_TIMEOUT)
         owner = owner_reference(await resources.create("pods", build_pod(self.pod), timeout=CREATE_TIMEOUT))
+        owned = objects_of_pod(self.pod, self._record, owner=owner)
         await all_of(
             (
-                partial(resources.create_all, self._owned(owner), timeout=CREATE_TIMEOUT),
-                *(partial(resources.give_owner, "secrets", secret["metadata"]["name"], owner) for secret in before),
+                partial(resources.create_all, owned, timeout=CREATE_TIMEOUT),
+                *(partial(resources.give_owner, kind, secret["metadata"]["name"], owner) for kind, secret in before),
             )
         )
-
-    def _owned(self, owner: Manifest) -> list[tuple[str, Manifest]]:
-        pod = self.pod
-        owned = [("secrets", secret) for secret in build_job_secrets(pod, self._record, owner=owner)]
-        owned += [("services", service) for service in build_services(pod, owner=owner)]
-        if pod.kubernetes.pod_disruption_budget:
-            owned.append(("poddisruptionbudgets", build_disruption_budget(pod, owner=owner)))
-        return owned
 
     def _choose_next(self, found: Trouble, attempt: int) -> None:
         """Move on to the next pull policy, where an image could not be had and one is left. Raises JobError."""

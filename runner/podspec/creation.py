@@ -19,10 +19,8 @@ Creation = tuple[str, Manifest]
 
 
 def with_credentials(request: PodRequest, logins: Iterable[RegistryLogin]) -> PodRequest:
-    """Let the pod's images be pulled with these logins too; without any the request stays as it is."""
-    if not tuple(logins):
-        return request
-    return replace(request, pull_secrets=(*request.pull_secrets, request.names.credentials))
+    """Name the Secret of the job's registry logins in its pod, where there are any."""
+    return replace(request, pull_secrets=(request.names.credentials,) if tuple(logins) else ())
 
 
 def namespaces(request: PodRequest) -> tuple[Creation, ...]:
