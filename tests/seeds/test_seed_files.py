@@ -210,11 +210,9 @@ AS_PUBLISHED = {
         "3: runners.0.url: The key is missing",
         "3: runners.0.token: The key is missing",
     ],
-    "001-security-context.toml": [
-        "001-security-context.toml:1:14: Invalid value\nconcurrent = %(concurrent)s\n             ^"
-    ],
+    "001-security-context.toml": ["1: : Invalid value\nconcurrent = %(concurrent)s\n             ^"],
     "001-services.toml": ["3: runners.0.token: The key is missing"],
-    "003-registered.toml": ["003-registered.toml:7:12: Invalid value\n  token ...\n           ^"],
+    "003-registered.toml": ["7: : Invalid value\n  token ...\n           ^"],
 }
 """What is told of a block that is no whole file."""
 
