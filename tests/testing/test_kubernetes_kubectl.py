@@ -110,7 +110,48 @@ async def test_drain_of_a_protected_pod_is_refused(kubectl: Kubectl, manifest: b
     }
     await kubectl("create", "-f", "-", stdin=orjson.dumps(budget))
     assert (await kubectl("get", "pdb", "-o", "name")).stdout == b"poddisruptionbudget.policy/b\n"
+    shown = (await kubectl("get", "pdb", "--no-headers")).stdout.split()
+    assert shown[:4] == [b"b", b"N/A", b"0", b"0"]
     raw = await kubectl(
         "create", "--raw", "/api/v1/namespaces/default/pods/none/eviction", "-f", "-", stdin=b"{}", code=1
     )
     assert b"not found" in raw.stderr
+
+
+async def test_namespace_and_what_is_in_it_come_and_go(kubectl: Kubectl) -> None:
+    """create, get as tables, and a delete that waits until all of it is gone."""
+
+    async def create(kind: str, name: str, *, code: int = 0, **fields: Any) -> bytes:
+        version = "policy/v1" if kind == "PodDisruptionBudget" else "v1"
+        metadata = {"name": name} if kind == "Namespace" else {"name": name, "namespace": "ci-job-1"}
+        manifest = {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
+        return (await kubectl("create", "-f", "-", stdin=orjson.dumps(manifest), code=code)).stderr
+
+    service = {"selector": {"a": "b"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    await create("Namespace", "ci-job-1")
+    assert (await kubectl("get", "namespace", "ci-job-1", "--no-headers")).stdout.split()[1] == b"Active"
+    assert b"default" in (await kubectl("get", "serviceaccounts", "-n", "ci-job-1")).stdout
+    await create("Service", "web", spec=service)
+    shown = (await kubectl("get", "services", "-n", "ci-job-1")).stdout.splitlines()
+    assert shown[0].split() == [b"NAME", b"TYPE", b"CLUSTER-IP", b"EXTERNAL-IP", b"PORT(S)", b"AGE"]
+    assert shown[1].startswith(b"web")
+    assert b"80/TCP" in shown[1]
+    await create("PodDisruptionBudget", "b", spec={"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}})
+    assert (await kubectl("get", "pdb", "-n", "ci-job-1", "--no-headers")).stdout.split()[:3] == [b"b", b"1", b"N/A"]
+    assert b"Min available:  1" in (await kubectl("describe", "pdb", "b", "-n", "ci-job-1")).stdout
+    await kubectl("delete", "namespace", "ci-job-1")
+    assert b"NotFound" in (await kubectl("get", "namespace", "ci-job-1", code=1)).stderr
+    assert b'namespaces "ci-job-1" not found' in await create("Service", "web", spec=service, code=1)
+
+
+async def test_a_disruption_budget_of_two_minds_is_refused(kubectl: Kubectl) -> None:
+    """With the real server's words."""
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "b"},
+        "spec": {"maxUnavailable": 0, "minAvailable": -1, "selector": {"matchLabels": {"a": "b"}}},
+    }
+    refused = (await kubectl("create", "-f", "-", stdin=orjson.dumps(budget), code=1)).stderr
+    assert b"minAvailable and maxUnavailable cannot be both set" in refused
+    assert b"spec.minAvailable: Invalid value: -1: must be greater than or equal to 0" in refused

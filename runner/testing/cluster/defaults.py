@@ -6,6 +6,7 @@ Law: pure but for the clock, the uid and the random end of a generated name, whi
 from __future__ import annotations
 
 import base64
+import zlib
 
 from runner.testing.cluster.problems import Manifest
 from runner.testing.cluster.resources import Resource
@@ -14,6 +15,7 @@ GENERATED_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """What generated name ends are made of: no vowels, so no words."""
 
 _GENERATED_LENGTH = 5
+_HEALTH = ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")
 _LONGEST_GENERATE_NAME = 63 - _GENERATED_LENGTH
 _NOT_READY_TOLERATIONS = tuple(
     {"key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
@@ -38,8 +40,11 @@ def with_defaults(resource: Resource, manifest: Manifest, *, ending: str) -> Man
         filled["status"] = {"phase": "Active"}
         metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata.get("name", "")}
     elif resource.name == "services":
-        filled["spec"] = _service_spec(filled.get("spec") or {})
+        filled["spec"] = _service_spec(filled.get("spec") or {}, name=metadata.get("name", ""))
         filled["status"] = {"loadBalancer": {}}
+    elif resource.name == "poddisruptionbudgets":
+        filled["spec"] = filled.get("spec") or {}
+        filled["status"] = dict.fromkeys(_HEALTH, 0)
     return filled
 
 
@@ -110,6 +115,13 @@ def _secret(manifest: Manifest) -> Manifest:
     return {**filled, "type": manifest.get("type") or "Opaque", **({"data": data} if data else {})}
 
 
-def _service_spec(spec: Manifest) -> Manifest:
+def _service_spec(spec: Manifest, *, name: str) -> Manifest:
     ports = [{"protocol": "TCP", "targetPort": port.get("port"), **port} for port in spec.get("ports") or []]
-    return {"type": "ClusterIP", "sessionAffinity": "None", **spec, "ports": ports}
+    filled = {"type": "ClusterIP", "sessionAffinity": "None", **spec, "ports": ports}
+    if filled["type"] == "ExternalName":
+        return filled
+    # Nothing answers there; only that there is one can be seen.
+    number = zlib.crc32(name.encode()) % 0xFFFE + 1
+    address = filled.get("clusterIP") or f"10.96.{number >> 8}.{number & 0xFF}"
+    families = {"internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
+    return {**families, "clusterIP": address, "clusterIPs": [address], **filled}

@@ -16,7 +16,9 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "namespaces": ("Name", "Status", "Age"),
     "secrets": ("Name", "Type", "Data", "Age"),
     "configmaps": ("Name", "Data", "Age"),
-    "services": ("Name", "Type", "Cluster-IP", "Age"),
+    "services": ("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age"),
+    "serviceaccounts": ("Name", "Secrets", "Age"),
+    "poddisruptionbudgets": ("Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"),
     "events": ("Last Seen", "Type", "Reason", "Object", "Message"),
 }
 _PLAIN = ("Name", "Age")
@@ -91,11 +93,25 @@ def _pod_word(pod: Manifest) -> str:
     return word
 
 
+def _service_cells(service: Manifest, name: str, old: str) -> list[Any]:
+    spec = service["spec"]
+    ports = ",".join(f"{port['port']}/{port['protocol']}" for port in spec.get("ports") or []) or "<none>"
+    return [name, spec["type"], spec.get("clusterIP") or "None", "<none>", ports, old]
+
+
+def _budget_cells(budget: Manifest, name: str, old: str) -> list[Any]:
+    spec, status = budget["spec"], budget.get("status") or {}
+    least, most = (str(spec.get(field, "N/A")) for field in ("minAvailable", "maxUnavailable"))
+    return [name, least, most, status.get("disruptionsAllowed", 0), old]
+
+
 _CELLS: dict[str, Callable[[Manifest, str, str], list[Any]]] = {
     "pods": _pod_cells,
     "events": _event_cells,
     "namespaces": lambda item, name, old: [name, item["status"]["phase"], old],
     "secrets": lambda item, name, old: [name, item.get("type", ""), len(item.get("data") or {}), old],
     "configmaps": lambda item, name, old: [name, len(item.get("data") or {}), old],
-    "services": lambda item, name, old: [name, item["spec"]["type"], item["spec"].get("clusterIP") or "<none>", old],
+    "services": _service_cells,
+    "serviceaccounts": lambda item, name, old: [name, len(item.get("secrets") or []), old],
+    "poddisruptionbudgets": _budget_cells,
 }

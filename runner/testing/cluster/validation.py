@@ -94,6 +94,8 @@ def _kind_causes(resource: Resource, manifest: Manifest) -> Iterator[Cause]:
         yield from _data_causes(manifest.get("data") or {}, "data")
     elif resource.name == "services":
         yield from _service_causes(manifest.get("spec") or {})
+    elif resource.name == "poddisruptionbudgets":
+        yield from _budget_causes(manifest.get("spec") or {})
 
 
 def _secret_causes(manifest: Manifest) -> Iterator[Cause]:
@@ -117,6 +119,15 @@ def _data_causes(data: Mapping[str, str], field: str) -> Iterator[Cause]:
             yield invalid(f"{field}[{key}]", key, complaint)
     if sum(len(value) for value in data.values()) > _DATA_BYTES:
         yield Cause(field, "FieldValueTooLong", f"Too long: may not be more than {_DATA_BYTES} bytes")
+
+
+def _budget_causes(spec: Manifest) -> Iterator[Cause]:
+    if "minAvailable" in spec and "maxUnavailable" in spec:
+        yield invalid("spec", "", "minAvailable and maxUnavailable cannot be both set")
+    for field in ("minAvailable", "maxUnavailable"):
+        amount = spec.get(field)
+        if isinstance(amount, int) and amount < 0:
+            yield invalid(f"spec.{field}", amount, "must be greater than or equal to 0")
 
 
 def _service_causes(spec: Manifest) -> Iterator[Cause]:
