@@ -24,7 +24,8 @@ from runner.podspec.agents import build_command, helper_command
 from runner.podspec.creation import creations
 from runner.podspec.labels import EXPIRES_ANNOTATION, EXPIRY_MARGIN
 from runner.podspec.names import RANDOM_LENGTH, names_for
-from runner.podspec.pod import pod_warnings
+from runner.podspec.pod import own_containers, pod_warnings
+from runner.podspec.pull import pull_policies
 from runner.podspec.registry import RegistrySourceError, job_logins, merged_logins, read_docker_config
 from runner.podspec.secret import PART_LABEL, SUM_ANNOTATION, JobRecord
 from runner.podspec.volumes import shares_builds_dir
@@ -80,9 +81,13 @@ def render(payload: Mapping[str, Any], runner: RunnerConfig) -> Rendering:
         default_helper_image=default_helper_image(os.environ),
         note=lambda kind, text: notes.append((kind, text)),
     )
-    pod = replace(made, names=_fixed_names(made), now=0.0)
-    logins = _logins(job, material.variables, notes)
+    policies = pull_policies(made, own_containers(made))
+    pod = replace(made, names=_fixed_names(made), pull_policies=policies.current(), now=0.0)
+    logins = () if pod.kubernetes.use_service_account_image_pull_secrets else _logins(job, material.variables, notes)
     notes += (("warning", text) for text in pod_warnings(pod))
+    if any(len(several) > 1 for several in policies.lists.values()):
+        # The pod shows only the first.
+        notes += (("plain", text) for text in policies.announcements())
     record = JobRecord(payload=job.model_dump_json().encode(), plan=b"{}")
     return Rendering(
         manifests=tuple(_steady(manifest, job) for _, manifest in creations(pod, record, logins=logins, uid=_UID)),

@@ -18,6 +18,7 @@ from runner.job.feature_flags import FLAGS
 @click.option("--service-account", default="runner", show_default=True, help="Whom the rights are given to.")
 @click.option("--name", default="runner", show_default=True, help="Name of the Roles and their bindings.")
 @click.option("--feature-flag", "flags", multiple=True, metavar="NAME", help="One that jobs may turn on themselves.")
+@click.option("--job-ports", is_flag=True, help="Images of jobs may name `ports`.")
 @click.option("--check", is_flag=True, help="Ask the cluster what of this is missing.")
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="With --check, for runners that name no `host`.")
 @click.option("--no-color", is_flag=True, help="Plain output.  [env: NO_COLOR]")
@@ -29,6 +30,7 @@ def command(
     service_account: str,
     name: str,
     flags: tuple[str, ...],
+    job_ports: bool,
     check: bool,
     kubeconfig: str | None,
     no_color: bool,
@@ -44,7 +46,7 @@ def command(
     """
     _check_flags(flags)
     file = read_config_file(config_path(config))
-    needs = runner_needs(file, name=runner, job_flags=flags)
+    needs = runner_needs(file, name=runner, job_flags=flags, job_ports=job_ports)
     if not needs:
         raise Trouble(f'{file.name} has no runner with executor = "kubernetes".')
     found = groups(needs)

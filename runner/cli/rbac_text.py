@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runner.cli.pod_yaml import Layout, yaml_text
 from runner.podspec.rbac import (
     EVERYWHERE,
-    JOB_VARIABLE,
+    OF_JOBS,
     Need,
     Right,
     Rule,
@@ -18,6 +18,7 @@ from runner.podspec.rbac import (
     build_role,
     build_service_account,
     needed_rights,
+    rights_of_jobs,
     rules,
     scope_key,
 )
@@ -63,12 +64,15 @@ class Group:
         return rules(right for member in self.members for right in member.need.rights)
 
 
-def runner_needs(file: ConfigFile, *, name: str | None, job_flags: Iterable[str]) -> tuple[RunnerNeed, ...]:
+def runner_needs(
+    file: ConfigFile, *, name: str | None, job_flags: Iterable[str], job_ports: bool
+) -> tuple[RunnerNeed, ...]:
     """Say what each runner needs; with a name, what that one needs."""
     flags = tuple(job_flags)
     chosen = [file.runner(name)] if name is not None else list(enumerate(file.config.runners))
     return tuple(
-        RunnerNeed(index=index, runner=runner, need=needed_rights(runner, job_flags=flags)) for index, runner in chosen
+        RunnerNeed(index=index, runner=runner, need=needed_rights(runner, job_flags=flags, job_ports=job_ports))
+        for index, runner in chosen
     )
 
 
@@ -96,12 +100,11 @@ def _documents(file: ConfigFile, found: Sequence[Group], names: Names) -> Iterat
     for group in found:
         if group.cluster not in clusters:
             clusters.add(group.cluster)
-            yield yaml_text(build_service_account(names.account, place))
+            where = f"# Of {group.cluster}.\n" if any(other.cluster != group.cluster for other in found) else ""
+            yield where + yaml_text(build_service_account(names.account, place))
         granted = group.rules
         role = build_role(names.role, group.namespace, granted)
-        yield _heading(file, group) + yaml_text(
-            role, Layout(above=_rule_comments(file, group, granted), short=True)
-        )
+        yield _heading(file, group) + yaml_text(role, Layout(above=_rule_comments(file, group, granted), short=True))
         yield yaml_text(build_binding(names.role, group.namespace, account=names.account, account_namespace=place))
 
 
@@ -114,7 +117,30 @@ def _heading(file: ConfigFile, group: Group) -> str:
         if key:
             reason = "jobs run in namespaces that are not known before"
             lines.append(f"A ClusterRole because of {file.place(('runners', member.index, *key))}: {reason}.")
+        if member.runner.kubernetes.bearer_token_overwrite_allowed:
+            place = file.place(("runners", member.index, "kubernetes", "bearer_token_overwrite_allowed"))
+            lines.append(f"{place}: the accounts whose tokens jobs bring need these rights too.")
+    lines += _not_given(group)
     return "".join(f"# {line}\n" for text in lines for line in textwrap.wrap(text, _COLUMNS))
+
+
+def _not_given(group: Group) -> Iterator[str]:
+    """Say which jobs need more than the configuration tells, and how to ask for that."""
+    given = _verbs(group.rules)
+    missing = (
+        right for member in group.members for right in rights_of_jobs(member.runner) if not _verbs((right,)) <= given
+    )
+    options = tuple(dict.fromkeys(_option(right) for right in missing))
+    if options:
+        yield f"Some jobs ask for more by themselves; if yours may, add {', '.join(options)}."
+
+
+def _wish(right: Right) -> str:
+    return "ports" if right.key[1] == "ports" else right.key[1]
+
+
+def _option(right: Right) -> str:
+    return "--job-ports" if right.key[1] == "ports" else f"--feature-flag {right.key[1]}"
 
 
 def _rule_comments(file: ConfigFile, group: Group, granted: Sequence[Rule]) -> dict[tuple[str | int, ...], str]:
@@ -141,8 +167,8 @@ def asked_by(file: ConfigFile, member: RunnerNeed, right: Right) -> str:
     """Say what asks for a right: a key with its place, a default, a job's variable, or every job."""
     if not right.key:
         return "always"
-    if right.key[0] == JOB_VARIABLE:
-        return f"jobs with {right.key[1]}"
+    if right.key[0] == OF_JOBS:
+        return f"jobs with {_wish(right)}"
     if not _is_set(member.runner, right.key):
         return f"{right.key[-1]}, on by default"
     return file.place(("runners", member.index, *right.key))
@@ -162,14 +188,12 @@ def _is_set(table: object, path: Sequence[str]) -> bool:
 def _is_covered(group: Group, others: Sequence[Group]) -> bool:
     if group.namespace == EVERYWHERE:
         return False
-    wide = {
-        (rule.group, rule.resource, verb)
-        for other in others
-        if other.cluster == group.cluster and other.namespace == EVERYWHERE
-        for rule in other.rules
-        for verb in rule.verbs
-    }
-    return all((rule.group, rule.resource, verb) in wide for rule in group.rules for verb in rule.verbs)
+    wide = (other for other in others if other.cluster == group.cluster and other.namespace == EVERYWHERE)
+    return _verbs(group.rules) <= frozenset().union(*(_verbs(other.rules) for other in wide))
+
+
+def _verbs(granted: Iterable[Rule | Right]) -> frozenset[tuple[str, str, str]]:
+    return frozenset((each.group, each.resource, verb) for each in granted for verb in each.verbs)
 
 
 def _cluster(runner: RunnerConfig) -> str:

@@ -16,8 +16,8 @@ KeyPath = tuple[str, ...]
 """Fields below `[[runners]]`; empty for what every job needs."""
 
 LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
-JOB_VARIABLE = "variable"
-"""Begins the key of what no key asks for, but a variable of a job."""
+OF_JOBS = "jobs"
+"""Begins the key of what no key asks for, but jobs do by themselves: a feature flag, or `ports`."""
 EVERYWHERE = ""
 """Stands for all namespaces, and for what lies in none."""
 
@@ -57,37 +57,76 @@ class Rule:
     because: tuple[Right, ...]
 
 
-Condition = Callable[[RunnerConfig, Mapping[str, bool]], KeyPath | None]
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What is known of the jobs that come, beside the configuration."""
+
+    flags: Mapping[str, bool]
+    ports: bool
+
+
+Condition = Callable[[RunnerConfig, Jobs], KeyPath | None]
 """Says which key of a runner asks for a right; None if none does."""
 
 
-def _always(runner: RunnerConfig, flags: Mapping[str, bool]) -> KeyPath | None:
+def _always(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
     return ()
 
 
 def _key(name: str) -> Condition:
-    def set_in(runner: RunnerConfig, flags: Mapping[str, bool]) -> KeyPath | None:
+    def set_in(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
         return ("kubernetes", name) if getattr(runner.kubernetes, name) else None
 
     return set_in
 
 
 def _flag(name: str) -> Condition:
-    def on(runner: RunnerConfig, flags: Mapping[str, bool]) -> KeyPath | None:
-        if not flags[name]:
+    def on(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
+        if not jobs.flags[name]:
             return None
         if name in runner.feature_flags:
             return ("feature_flags", name)
         own = any(variable.key == name for variable in environment_variables(runner.environment))
-        return ("environment",) if own else (JOB_VARIABLE, name)
+        return ("environment",) if own else (OF_JOBS, name)
 
     return on
 
 
+def _account_check(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
+    kubernetes = runner.kubernetes
+    named = kubernetes.service_account or kubernetes.service_account_overwrite_allowed
+    checked = kubernetes.resource_availability_check_max_attempts
+    return ("kubernetes", "resource_availability_check_max_attempts") if named and checked else None
+
+
+def _ports(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
+    return (OF_JOBS, "ports") if jobs.ports else None
+
+
 _WEBSOCKET = ("get", "create")
-"""A WebSocket is a get; Kubernetes 1.35 asks for create too."""
+_OWN = "get recognizes our own after a lost answer"
 
 _TABLE: tuple[tuple[Condition, Right], ...] = (
+    (
+        _key("namespace_per_job"),
+        Right(
+            resource="namespaces",
+            verbs=("create", "get", "delete"),
+            reason=f"a namespace for each job, made before it and removed after; {_OWN}",
+        ),
+    ),
+    (
+        _key("namespace_per_job"),
+        Right(
+            resource="serviceaccounts",
+            verbs=("get",),
+            reason="a new namespace takes pods when it has its default service account",
+        ),
+    ),
+    (
+        _account_check,
+        Right(resource="serviceaccounts", verbs=("get",), reason="the look for the job's service account"),
+    ),
     (
         _always,
         Right(
@@ -110,8 +149,8 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
         Right(
             resource="secrets",
             verbs=("create", "get", "patch", "delete"),
-            reason="the job's record and its passwords, owned by its pod; get recognizes our own after a lost answer, "
-            "patch gives one its owner, delete is for those whose pod could not be made",
+            reason=f"the job's record and its passwords, owned by its pod; {_OWN}, patch gives one its owner, delete "
+            "is for those whose pod could not be made",
         ),
     ),
     (
@@ -123,24 +162,64 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
         ),
     ),
     (
+        _flag("FF_PRINT_POD_EVENTS"),
+        Right(resource="events", verbs=("watch",), reason="the pod's events in the job's log as they come"),
+    ),
+    (
+        _key("pod_disruption_budget"),
+        Right(
+            group="policy",
+            resource="poddisruptionbudgets",
+            verbs=("create", "get"),
+            reason=f"a budget for each pod, which owns it; {_OWN}",
+        ),
+    ),
+    (
+        _flag("FF_WAIT_FOR_POD_TO_BE_REACHABLE"),
+        Right(resource="pods/log", verbs=("get",), reason="the question whether the pod's node answers"),
+    ),
+    (
         _flag(LEGACY_FLAG),
-        Right(resource="pods/exec", verbs=_WEBSOCKET, reason="stages by exec"),
+        Right(resource="pods/exec", verbs=_WEBSOCKET, reason="stages by exec; a WebSocket, as above"),
+    ),
+    (
+        _ports,
+        Right(
+            resource="services",
+            verbs=("create", "get"),
+            reason=f"a Service for the ports that images name, which the pod owns; {_OWN}",
+        ),
     ),
 )
 
+FLAGS_WITH_RIGHTS = ("FF_PRINT_POD_EVENTS", "FF_WAIT_FOR_POD_TO_BE_REACHABLE", LEGACY_FLAG)
+"""Feature flags that need a right of their own."""
 
-def needed_rights(runner: RunnerConfig, *, job_flags: Iterable[str] = ()) -> Need:
+
+def needed_rights(runner: RunnerConfig, *, job_flags: Iterable[str] = (), job_ports: bool = False) -> Need:
     """Say which rights the jobs of a runner need, and where.
 
-    `job_flags` are feature flags that jobs turn on themselves; one that the configuration sets they cannot.
+    Jobs can ask for more than the configuration does: `job_flags` are feature flags that they turn on themselves (one
+    that the configuration sets they cannot), `job_ports` says that their images name ports.
     """
     turned_on = frozenset(job_flags) - runner.feature_flags.keys()
     flags, _ = resolve_flags(runner.feature_flags, environment_variables(runner.environment))
-    flags = {name: on or name in turned_on for name, on in flags.items()}
+    jobs = Jobs({name: on or name in turned_on for name, on in flags.items()}, job_ports)
     found = tuple(
-        replace(right, key=key) for condition, right in _TABLE if (key := condition(runner, flags)) is not None
+        replace(right, key=key) for condition, right in _TABLE if (key := condition(runner, jobs)) is not None
     )
     return Need(_namespace(runner), found)
+
+
+def rights_of_jobs(runner: RunnerConfig) -> tuple[Right, ...]:
+    """The rights that only some jobs need, by what they ask for themselves: the configuration alone gives none."""
+    known = {(right.group, right.resource, verb) for right in needed_rights(runner).rights for verb in right.verbs}
+    all_of_them = needed_rights(runner, job_flags=FLAGS_WITH_RIGHTS, job_ports=True)
+    return tuple(
+        right
+        for right in all_of_them.rights
+        if right.key[:1] == (OF_JOBS,) and any((right.group, right.resource, verb) not in known for verb in right.verbs)
+    )
 
 
 def scope_key(runner: RunnerConfig) -> KeyPath:
