@@ -44,7 +44,7 @@ def logins(secret: dict[str, Any]) -> dict[str, str]:
 
 async def test_the_secret_has_its_owner_and_goes_with_it(cluster: Cluster) -> None:
     """One Secret of the job's and the variable's logins, named in the pod and owned by it; nothing of it is told."""
-    async with cluster.harness(kubernetes={"image_pull_secrets": ["configured"]}) as h:
+    async with cluster.harness(kubernetes={"image_pull_secrets": ["configured"]}, keep_alive_interval=0.5) as h:
         job = h.queue(script=["echo begun", "sleep 100"], variables=PUBLIC)
         await job.wait(lambda record: "begun" in record.text.splitlines(), timeout=60)
         (pod,) = await objects(cluster, h, job, "pods")
