@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from runner.config.base import FILE_ONLY, Given, Table
 from runner.config.values import Flag, GoDuration, Number, Texts, Unit
@@ -15,7 +15,7 @@ class AutoscalerPolicy(Table):
     timezone: str = Field("", description="time zone of the periods; empty: the machine's")
     idle_count: Number = Field(0, description="pods to keep at least")
     idle_time: GoDuration = Field(0.0, description="how long more pods than needed are kept")
-    scale_factor: Annotated[float, Unit("number")] = Field(0.0, description="pods to keep for each running job")
+    scale_factor: Annotated[StrictFloat, Unit("number")] = Field(0.0, description="pods to keep for each running job")
     scale_factor_limit: Number = Field(0, description="most pods that `scale_factor` gives; 0: no limit")
     preemptive_mode: Flag | None = Field(None, description="of other executors")
 

@@ -213,6 +213,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "string_type": "Input should be a string",
         "bool_type": "Input should be true or false",
         "int_type": "Input should be an integer",
+        "float_type": "Input should be a number",
         "dict_type": "Input should be a table",
         "model_type": "Input should be a table",
         "datetime_type": "Input should be a date and time",

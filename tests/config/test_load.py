@@ -358,6 +358,16 @@ def test_former_key_steps_in_for_todays_empty_one() -> None:
     assert [finding.message for finding in findings] == ["the key is a former name; write cpu_limit"]
 
 
+def test_former_scripts_lead_to_their_successors() -> None:
+    """The scripts around git had other names."""
+    config, findings = parse_config(RUNNER + "  pre_clone_script = 'a'\n  post_clone_script = 'b'\n")
+    assert (config.runners[0].pre_get_sources_script, config.runners[0].post_get_sources_script) == ("a", "b")
+    assert [finding.message for finding in findings] == [
+        "the key is a former name; write pre_get_sources_script",
+        "the key is a former name; write post_get_sources_script",
+    ]
+
+
 def test_former_permission_for_privileged_jobs_says_that_it_meant_something_else() -> None:
     """`allow_privileged` let a job ask; `privileged` asks for all of them, and wins."""
     config, findings = parse_config(KUBERNETES + "    allow_privileged = true\n")

@@ -9,6 +9,7 @@ from runner.config.cache import CacheConfig, CacheS3Config
 from runner.config.findings import ConfigError, Finding
 from runner.config.kubernetes import KubernetesConfig
 from runner.config.model import Config, RunnerConfig, SessionServerConfig, api_root
+from runner.config.patches import PodPatch
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,27 @@ def test_zero_and_less_mean_the_default(value: int) -> None:
     assert Config(check_interval=value, shutdown_timeout=value) == Config()
     runner = RunnerConfig(url="https://x", token="t", output_limit=value, request_concurrency=value)
     assert (runner.output_limit, runner.request_concurrency) == (4096, 1)
+
+
+@pytest.mark.parametrize(("given", "attempts"), [(0, 0), (3, 3), (-1, 5)])
+def test_availability_check_is_off_at_zero_and_five_below(given: int, attempts: int) -> None:
+    """0 turns the check off; less than 0 is the five of `register`."""
+    kubernetes = KubernetesConfig(resource_availability_check_max_attempts=given)
+    assert kubernetes.resource_availability_check_max_attempts == attempts
+
+
+def test_patch_without_a_type_is_strategic() -> None:
+    """As in the original."""
+    assert [PodPatch(patch_type=kind).patch_type for kind in ("", "strategic", "json")] == [
+        "strategic",
+        "strategic",
+        "json",
+    ]
+
+
+def test_certificate_without_a_host_is_no_error() -> None:
+    """It is not used then, as in the original."""
+    assert KubernetesConfig(cert_file="c").cert_file == "c"
 
 
 def test_waits_between_tries_are_half_a_second_at_least() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from runner.config.values import Filled, Flag, GoDuration, Number, PullPolicy, Quantity, Seconds
+from runner.config.values import Filled, Flag, GoDuration, Number, NumberTable, PullPolicy, Quantity, Seconds
 
 QUANTITIES = ["0", "500m", "1.5", ".5", "5.", "-1", "+1", "100Mi", "1G", "250m", "1e3", "1E-3", "2Ei", "5n", "7u", "9k"]
 NO_QUANTITIES = ["m", "1 Gi", "1gb", "1KB", "1K i", "1Mi\n", ".", "1e", "--1", "٣"]
@@ -26,6 +26,8 @@ NO_QUANTITIES = ["m", "1 Gi", "1gb", "1KB", "1K i", "1Mi\n", ".", "1e", "--1", "
         (PullPolicy, "", ("",)),
         (Flag, True, True),
         (Number, 3, 3),
+        (Number, 2**63 - 1, 2**63 - 1),
+        (NumberTable, {"a": 5}, {"a": 5}),
         (Filled, "a", "a"),
         (Quantity, "", ""),
         *(
@@ -63,6 +65,11 @@ def test_value_of_its_type_is_taken(kind: Any, value: object, result: object) ->
         (Seconds, "3", "number of seconds"),
         (Seconds, True, "number of seconds"),
         (Seconds, None, "number of seconds"),
+        (Seconds, float("nan"), "number of seconds"),
+        (Seconds, float("inf"), "number of seconds"),
+        (Seconds, 2**63, "number of seconds"),
+        (GoDuration, float("inf"), "duration such as"),
+        (GoDuration, 2**63 * 10**9, "duration such as"),
         (GoDuration, "3", "duration such as"),
         (GoDuration, "soon", "duration such as"),
         (GoDuration, True, "duration such as"),
@@ -75,6 +82,10 @@ def test_value_of_its_type_is_taken(kind: Any, value: object, result: object) ->
         (Number, "5", "valid integer"),
         (Number, 5.0, "valid integer"),
         (Number, True, "valid integer"),
+        (Number, 2**63, "less than or equal to 9223372036854775807"),
+        (Number, -(2**63) - 1, "greater than or equal to -9223372036854775808"),
+        (NumberTable, {"a": "5"}, "valid integer"),
+        (Quantity, "1e999", "Kubernetes quantity"),
         (Filled, "", "not be empty"),
         *(
             (Quantity, text, "Kubernetes quantity")
