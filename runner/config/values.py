@@ -54,7 +54,7 @@ def _go_duration(value: object) -> object:
         except ValueError:
             value = None
     # Go's decoder takes a bare integer as nanoseconds; a float is ours, for whoever builds the model in Python.
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value * NANOSECONDS
     if isinstance(value, float) and abs(value) <= LONGEST_DURATION:
         return value
