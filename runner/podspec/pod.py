@@ -6,7 +6,8 @@ comes last; metadata is not theirs.
 
 import math
 
-from runner.config.kubernetes import ContainerSecurityContext, DnsConfig, PodSecurityContext
+from runner.config.pod import DnsConfig
+from runner.config.security import ContainerSecurityContext, PodSecurityContext
 from runner.podspec.affinity import build_affinity
 from runner.podspec.containers import BUILD, HELPER, build_containers, build_resources, build_user, service_user
 from runner.podspec.init_containers import build_init_containers

@@ -2,13 +2,8 @@
 
 from collections.abc import Iterable
 
-from runner.config.kubernetes import (
-    Capabilities,
-    ContainerSecurityContext,
-    KubernetesConfig,
-    PodSecurityContext,
-    SecurityProfile,
-)
+from runner.config.kubernetes import KubernetesConfig
+from runner.config.security import Capabilities, ContainerSecurityContext, PodSecurityContext, SecurityProfile
 from runner.podspec.manifest import Manifest, filled
 from runner.podspec.users import ContainerUser
 

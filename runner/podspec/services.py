@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from runner.config.kubernetes import KubernetesService
+from runner.config.pod import KubernetesService
 from runner.job.outcome import JobConfigurationError
 from runner.job.payload import Job, Service
 from runner.job.variables import Variable, Variables, environment_variables

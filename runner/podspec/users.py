@@ -7,7 +7,7 @@ for with `image:kubernetes:user`. What the job asks for is checked; what the ope
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runner.config.kubernetes import ContainerSecurityContext, PodSecurityContext
+from runner.config.security import ContainerSecurityContext, PodSecurityContext
 from runner.podspec.quoting import quoted
 
 MOST = 2**31 - 1

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from runner.config.kubernetes import ContainerSecurityContext, KubernetesConfig, PodSecurityContext
+from runner.config.kubernetes import KubernetesConfig
+from runner.config.security import ContainerSecurityContext, PodSecurityContext
 from runner.podspec.security import build_container_security_context, build_pod_security_context, security_warnings
 from runner.podspec.users import ContainerUser
 

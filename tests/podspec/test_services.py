@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.config.kubernetes import KubernetesService
+from runner.config.pod import KubernetesService
 from runner.job.outcome import JobConfigurationError
 from runner.job.payload import Job
 from runner.job.variables import Variable, Variables

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.config.kubernetes import ContainerSecurityContext, PodSecurityContext
+from runner.config.security import ContainerSecurityContext, PodSecurityContext
 from runner.podspec.users import ContainerUser, container_user
 
 PARSING = "Error parsing '{}' from image options for container \"build\", using the configured security context: {}"
