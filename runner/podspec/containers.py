@@ -5,9 +5,11 @@ to it has ended (`stdinOnce` false), because the manager attaches again and agai
 """
 
 import math
+from dataclasses import replace
 from typing import Literal
 
-from runner.config.kubernetes import ContainerSecurityContext, KubernetesConfig
+from runner.config.kubernetes import KubernetesConfig
+from runner.config.security import ContainerSecurityContext
 from runner.podspec.environment import build_environment, build_service_environment
 from runner.podspec.lifecycle import build_lifecycle
 from runner.podspec.manifest import Manifest, filled
@@ -16,13 +18,15 @@ from runner.podspec.request import PodRequest
 from runner.podspec.security import build_container_security_context
 from runner.podspec.services import PodService
 from runner.podspec.users import ContainerUser, container_user
-from runner.podspec.volumes import build_mounts, build_service_mounts
+from runner.podspec.volumes import build_mounts, build_service_mounts, keeps_files
 
 BUILD = "build"
 """The container of the user's commands."""
 HELPER = "helper"
 """The container of everything else."""
 
+COLLECTOR_FLAG = "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR"
+"""Gives the sources to the build container's user, whom an init container finds out."""
 DUMB_INIT_FLAG = "FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR"
 """Puts an init process before the agents; an init container brings it."""
 
@@ -86,7 +90,7 @@ def _build_container(request: PodRequest, environment: list[Manifest]) -> Manife
 
 def _helper_container(request: PodRequest) -> Manifest:
     context = request.kubernetes.helper_container_security_context
-    user = _user(HELPER, request, context, "")
+    user = _helper_user(request)
     return filled(
         {
             "name": HELPER,
@@ -136,6 +140,22 @@ def _user(container: str, request: PodRequest, context: ContainerSecurityContext
         allowed_users=request.kubernetes.allowed_users,
         allowed_groups=request.kubernetes.allowed_groups,
     )
+
+
+def _helper_user(request: PodRequest) -> ContainerUser:
+    """Choose whom `helper` runs as: root where it has to be and nobody said otherwise.
+
+    GitLab Runner's helper image is root's, this project's is not. Only root can give the sources to the build's user,
+    as a flag asks for, and write on volumes that outlive the pod, which are root's as a rule.
+    """
+    kubernetes = request.kubernetes
+    context, pod_context = kubernetes.helper_container_security_context, kubernetes.pod_security_context
+    user = _user(HELPER, request, context, "")
+    is_forbidden = context.run_as_non_root or (context.run_as_non_root is None and pod_context.run_as_non_root)
+    if user.uid is not None or is_forbidden:
+        return user
+    needs_root = request.flag(COLLECTOR_FLAG, default=False) or keeps_files(request.config, request.variables)
+    return replace(user, uid=0) if needs_root else user
 
 
 def dumb_init(request: PodRequest) -> str:

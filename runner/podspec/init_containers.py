@@ -5,7 +5,15 @@ job begins. What GitLab Runner's `init-permissions` does in every pod is not nee
 everyone, and the agents make the log's files.
 """
 
-from runner.podspec.containers import BUILD, DUMB_INIT_FLAG, HELPER, build_resources, build_user, dumb_init
+from runner.podspec.containers import (
+    BUILD,
+    COLLECTOR_FLAG,
+    DUMB_INIT_FLAG,
+    HELPER,
+    build_resources,
+    build_user,
+    dumb_init,
+)
 from runner.podspec.manifest import Manifest, filled
 from runner.podspec.pull import pull_policy
 from runner.podspec.request import PodRequest
@@ -17,7 +25,6 @@ COLLECTOR = "init-build-uid-gid-collector"
 """Leaves a file of the build container's user, so that the helper knows whose the sources shall be."""
 PERMISSIONS = "init-permissions"
 """Puts an init process where build and helper find it."""
-COLLECTOR_FLAG = "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR"
 
 OWNER_MARK = ".gitlab-build-uid-gid"
 """The file in the builds directory whose owner the helper's scripts look at (`runner/shell/prologue.py`)."""

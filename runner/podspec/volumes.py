@@ -66,9 +66,15 @@ def builds_volume_is_configured(request: PodRequest) -> bool:
 
 def shares_builds_dir(config: RunnerConfig, variables: Variables | None = None) -> bool:
     """True if the builds directory may outlive the pod, so that jobs side by side need directories of their own."""
-    volumes = _configured(config.kubernetes.volumes)
-    lasting = (entry for entry in volumes if not isinstance(entry, EmptyDirVolume))
-    return _stands_at(config.builds_dir, variables or Variables(), lasting)
+    return _stands_at(config.builds_dir, variables or Variables(), _lasting(config.kubernetes.volumes))
+
+
+def keeps_files(config: RunnerConfig, variables: Variables) -> bool:
+    """True if the builds directory or the cache directory may outlive the pod."""
+    return any(
+        _stands_at(path, variables, _lasting(config.kubernetes.volumes))
+        for path in (config.builds_dir, config.cache_dir)
+    )
 
 
 def volume_warnings(volumes: VolumesConfig) -> tuple[str, ...]:
@@ -89,6 +95,10 @@ def _configured(volumes: VolumesConfig) -> Iterator[ConfiguredVolume]:
     yield from volumes.empty_dir
     yield from volumes.csi
     yield from volumes.nfs
+
+
+def _lasting(volumes: VolumesConfig) -> Iterator[ConfiguredVolume]:
+    return (entry for entry in _configured(volumes) if not isinstance(entry, EmptyDirVolume))
 
 
 def _stands_at(path: str, variables: Variables, entries: Iterable[ConfiguredVolume]) -> bool:

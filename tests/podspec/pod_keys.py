@@ -579,6 +579,7 @@ FLAGS = (
         key="FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR",
         runner="feature_flags.FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR = true",
         difference={
+            f"{HELPER}.securityContext.runAsUser": 0,
             "spec.initContainers": [
                 {
                     "name": COLLECTOR,
@@ -587,7 +588,7 @@ FLAGS = (
                     "volumeMounts": [*OUR_MOUNTS, REPO],
                     "securityContext": {"capabilities": {"drop": ["NET_RAW"]}},
                 }
-            ]
+            ],
         },
     ),
 )

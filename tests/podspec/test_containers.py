@@ -128,6 +128,49 @@ def test_helper_has_a_home_when_its_user_is_unknown(make_request: Any, kubernete
     assert container(make_request(kubernetes=kubernetes), "helper").get("env") == environment
 
 
+UMASK = {"FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR": True}
+ON_BUILDS = {"volumes": {"host_path": [{"name": "b", "mount_path": "/builds"}]}}
+ON_CACHE = {"volumes": {"pvc": [{"name": "c", "mount_path": "/cache"}]}}
+ELSEWHERE = {
+    "volumes": {"pvc": [{"name": "c", "mount_path": "/data"}], "empty_dir": [{"name": "e", "mount_path": "/builds"}]}
+}
+USER = {"helper_container_security_context": {"run_as_user": 7}}
+NOT_ROOT = {"pod_security_context": {"run_as_non_root": True}}
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "flags", "uid"),
+    [
+        pytest.param({}, {}, None, id="image's user"),
+        pytest.param({}, UMASK, 0, id="has to give files away"),
+        pytest.param(ON_BUILDS, {}, 0, id="builds on a volume that lasts"),
+        pytest.param(ON_CACHE, {}, 0, id="cache on a volume that lasts"),
+        pytest.param(ELSEWHERE, {}, None, id="other volumes"),
+        pytest.param({**ON_BUILDS, **USER}, UMASK, 7, id="configured"),
+        pytest.param({**ON_BUILDS, **NOT_ROOT}, UMASK, None, id="root is forbidden to the pod"),
+        pytest.param(
+            {**ON_BUILDS, "helper_container_security_context": {"run_as_non_root": True}},
+            {},
+            None,
+            id="root is forbidden to the helper",
+        ),
+        pytest.param(
+            {**ON_BUILDS, **NOT_ROOT, "helper_container_security_context": {"run_as_non_root": False}},
+            {},
+            0,
+            id="root is allowed to the helper alone",
+        ),
+    ],
+)
+def test_helper_is_root_when_only_root_can_do_its_work(
+    make_request: Any, kubernetes: dict[str, Any], flags: dict[str, bool], uid: int | None
+) -> None:
+    """It gives sources to another user, and writes where root alone may; what is configured wins."""
+    helper = container(make_request(kubernetes=kubernetes, feature_flags=flags), "helper")
+
+    assert helper["securityContext"].get("runAsUser") == uid
+
+
 def test_ports_of_the_image_are_opened_when_named(make_request: Any) -> None:
     """The interactive proxy reaches them."""
     request = make_request(job={"image": {"name": "web", "ports": [{"number": 8080}]}})
