@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from runner.config.model import RunnerConfig
+from runner.executor.base import JobRequest
+from runner.job.payload import Job
+from runner.job.variables import Variable, Variables
+from runner.shell.directories import Directories
+from runner.testing.payloads import job_payload
 from runner.trace.journal import Entry, ExitEntry, LostEntry, NoteEntry
 
 
@@ -66,3 +72,18 @@ def pod_manifest(name: str = "job-pod", **over: Any) -> dict[str, Any]:
         "spec": {"restartPolicy": "Never", "containers": containers},
         **over,
     }
+
+
+def job_request(
+    *, kubernetes: dict[str, Any] | None = None, variables: dict[str, str] | None = None, **over: Any
+) -> JobRequest:
+    """A job as an executor is given it; other keywords are those of `job_payload`."""
+    config = {"name": "r", "url": "https://gitlab", "token": "glrt-12345678x", "kubernetes": kubernetes or {}}
+    return JobRequest(
+        job=Job.parse(job_payload(**over)),
+        runner=RunnerConfig.model_validate(config),
+        variables=Variables(Variable(key, value) for key, value in (variables or {}).items()).expanded(),
+        feature_flags={},
+        directories=Directories("/builds", "/builds/acme/demo", "/builds/acme/demo.tmp", "/cache"),
+        system_id="r_0123456789ab",
+    )

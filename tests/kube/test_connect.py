@@ -244,6 +244,14 @@ async def test_a_token_that_was_asked_for_replaces_every_other(tmp_path: Path) -
     assert not await connection.credentials.renew({"authorization": "Bearer given"})
 
 
+async def test_a_token_that_was_asked_for_replaces_a_certificate(tmp_path: Path) -> None:
+    """An API server that knows a certificate's owner does not look at the token; this one could not even be loaded."""
+    user = {"client-certificate-data": "aGVsbG8=", "client-key-data": "aGVsbG8="}
+    config = kubeconfig(tmp_path / "config", user, server="https://k")
+    connection = await found(ConnectionSettings(kubeconfig=config, bearer_token="given"))
+    assert await connection.credentials.headers() == {"authorization": "Bearer given"}
+
+
 async def test_a_users_password_is_sent_as_basic_authorization(tmp_path: Path) -> None:
     """Old clusters still know it."""
     config = kubeconfig(tmp_path / "config", {"username": "a", "password": "b"})
