@@ -96,7 +96,7 @@ def test_first_error_wins_in_the_order_of_the_original() -> None:
 )
 def test_image_is_allowed_when(kubernetes: dict[str, Any], asked: str, allowed: bool) -> None:
     """What the list matches, and what the operator named without leaving it to the job."""
-    job = {
+    job: dict[str, Any] = {
         "kubernetes": {"allowed_images": ["ruby:*"], **kubernetes},
         "image": image(asked),
         "variables": {"TAG": "evil", "IMAGE": "php:8"},
@@ -109,7 +109,10 @@ def test_image_is_allowed_when(kubernetes: dict[str, Any], asked: str, allowed: 
 
 def test_service_of_the_configuration_is_allowed_when_the_list_does_not_name_it() -> None:
     """The operator wrote it; a service of the job needs the list, whatever its alias."""
-    kubernetes = {"allowed_services": ["postgres:*"], "services": [{"name": "redis:7", "alias": "cache"}]}
+    kubernetes: dict[str, Any] = {
+        "allowed_services": ["postgres:*"],
+        "services": [{"name": "redis:7", "alias": "cache"}],
+    }
     assert [service.image for service in requested(kubernetes=kubernetes).services] == ["redis:7"]
     assert refused(kubernetes=kubernetes, services=[image("mysql:8", alias="postgres")]).startswith("disallowed image")
 
