@@ -26,7 +26,7 @@ ACCOUNT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
 _DEFAULT_ACCOUNT = "default"
 
 
-async def until_available(client: KubeClient, pod: PodRequest, *, interval: float = CHECK_INTERVAL) -> None:
+async def until_available(client: KubeClient, pod: PodRequest) -> None:
     """Wait for the service account and then for each registry secret, where the configuration asks for it.
 
     Raises KubeError, and JobError that names what is not there after all looks.
@@ -38,7 +38,7 @@ async def until_available(client: KubeClient, pod: PodRequest, *, interval: floa
     wanted = [("serviceaccounts", kubernetes.service_account)] if kubernetes.service_account else []
     wanted += [("secrets", name) for name in dict.fromkeys(kubernetes.image_pull_secrets)]
     for resource, name in wanted:
-        if not await _appears(client, pod, resource, name, pauses=(interval,) * (looks - 1)):
+        if not await _appears(client, pod, resource, name, pauses=(CHECK_INTERVAL,) * (looks - 1)):
             raise _absence(pod, resource, name)
 
 
