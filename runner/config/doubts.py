@@ -37,12 +37,10 @@ def _within(value: object, path: Path) -> Iterator[tuple[Path, str, str]]:
             yield from doubts(element, (*path, index))
 
 
-def _texts(value: object) -> Iterable[tuple[Path, str]]:
+def _texts(value: str | tuple[str, ...]) -> Iterable[tuple[Path, str]]:
     if isinstance(value, str):
         return [((), value)] if value else []
-    if isinstance(value, tuple):
-        return [((index,), text) for index, text in enumerate(value) if text]
-    return [((key,), text) for key, text in value.items() if text] if isinstance(value, dict) else []
+    return [((index,), text) for index, text in enumerate(value) if text]
 
 
 @cache

@@ -25,7 +25,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Marks a field whose texts may load and not work: the text itself, each of a list, each value of a table."""
+    """Marks a field whose texts may load and not work: the text itself, or each of a list."""
 
     rule: str
     """What kind of finding it gives."""
