@@ -16,28 +16,11 @@ from runner.config.base import FormerKey, Table
 from runner.config.connection import ConnectionKeys
 from runner.config.images import ImageKeys
 from runner.config.placement import PlacementKeys
-from runner.config.pod import DnsConfig, HostAlias, KubernetesService, PodKeys
+from runner.config.pod import PodKeys
 from runner.config.resources import ResourceKeys
-from runner.config.security import (
-    Capabilities,
-    ContainerSecurityContext,
-    PodSecurityContext,
-    SecurityKeys,
-    SecurityProfile,
-)
+from runner.config.security import SecurityKeys
 from runner.config.timing import TimingKeys
 from runner.config.values import Quantity
-
-__all__ = [
-    "Capabilities",
-    "ContainerSecurityContext",
-    "DnsConfig",
-    "HostAlias",
-    "KubernetesConfig",
-    "KubernetesService",
-    "PodSecurityContext",
-    "SecurityProfile",
-]
 
 
 class RemainingKeys(Table):
