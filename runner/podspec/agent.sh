@@ -4,14 +4,16 @@
 #   sh -c TEXT agent LOGS SCRIPTS helper [KEEP_BYTES]
 #
 # Law: POSIX sh, nothing but builtins in the build container (setsid and sleep are used where they are there). The text
-# stands in every pod's command, so it holds no secret; comments and indentation go when it is loaded, and the lines from
-# `#helper{` to `#}` go where the helper's part is not needed. Kubernetes expands `$(NAME)` and `$$` in commands: neither
-# may occur here. Names begin with `_`, so that no variable of the image's environment is changed for the stages.
+# stands in every pod's command, and in the variable `_agent` when it starts, so it holds no secret; comments and
+# indentation go when it is loaded, and the lines from `#helper{` to `#}` go where the helper's part is not needed.
+# Kubernetes expands `$(NAME)` and `$$` in commands: neither may occur here. Names begin with `_`, so that no variable of
+# the image's environment is changed for the stages.
 #
 # Processes: main waits and reaps; its child `reader` obeys commands, and is started again when a job kills everything it
 # can reach. A stage has a guard, around a wrapper, around the shell: the wrapper records the end, the guard records the
 # wrapper's death. In the helper `recorder` alone writes the journal and `pump` alone writes to stdout and stderr.
 
+unset _agent
 set +eux
 _logs=$1 _scripts=$2 _mode=$3
 #helper{

@@ -1,13 +1,24 @@
 """The commands of a pod's build and helper containers: the agents of docs/decisions/001.
 
 Law: the text is the same for every job and holds no secret; what differs are the two directories, handed over as
-arguments. It stands in each pod's specification, so comments and indentation are taken out once, here.
+arguments. It stands in each pod's specification, so comments and indentation are taken out once, here. Process 1 does
+not keep it among its arguments: a job that looks at its processes is to find them.
 """
 
+import shlex
 from functools import cache
 from importlib.resources import files
 
 _HELPER_BEGIN, _HELPER_END = "#helper{", "#}"
+
+# The environment carries the text over to a shell with short arguments; the text's first act is to take it out of
+# there. A shell that does not find itself on PATH stays what it is.
+_LAUNCHER = """\
+_agent={text}
+export _agent
+command -v sh >/dev/null 2>&1 && exec sh -c 'eval "$_agent"' "$0" "$@"
+eval "$_agent"
+"""
 
 
 def build_command(logs_dir: str, scripts_dir: str) -> tuple[str, ...]:
@@ -27,7 +38,7 @@ def helper_command(logs_dir: str, scripts_dir: str, *, keep_bytes: int) -> tuple
 @cache
 def _agent_text(*, helper: bool) -> str:
     text = files("runner.podspec").joinpath("agent.sh").read_text(encoding="utf-8")
-    return _minified(text, helper=helper)
+    return _LAUNCHER.format(text=shlex.quote(_minified(text, helper=helper)))
 
 
 def _minified(text: str, *, helper: bool) -> str:

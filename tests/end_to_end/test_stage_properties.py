@@ -198,6 +198,26 @@ async def test_p12_no_secret_stands_in_the_pod(cluster: Cluster) -> None:
         assert job.token not in shown
 
 
+@pytest.mark.only_on("real")
+@pytest.mark.parametrize("honored", ["false", "true"])
+async def test_process_one_has_short_arguments(cluster: Cluster, honored: str) -> None:
+    """A job that lists its processes finds them, not a page of the agent's text; nor is that in its environment."""
+    script = [
+        "tr '\\0' ' ' </proc/1/cmdline; echo",
+        "env | grep ^_agent || echo none",
+        "cat /proc/[0-9]*/cmdline | wc -c",
+    ]
+    variables = {**NO_SOURCES, "FF_KUBERNETES_HONOR_ENTRYPOINT": honored}
+    async with cluster.harness() as h:
+        for image in (cluster.busybox_image, cluster.debian_image):
+            job = await h.run(image=image, script=script, variables=variables)
+            assert job.state == "success", job.text
+            lines = job.text.splitlines()
+            assert "none" in lines
+            assert any(line.startswith('sh -c eval "$_agent" agent /logs-') for line in lines), job.text
+            assert int(next(line for line in reversed(lines) if line.isdigit())) < 2000
+
+
 async def test_p13_a_script_of_five_mebibytes_runs(cluster: Cluster) -> None:
     """A long script arrives whole, whatever stands in it."""
     filler = "\n".join(f": '{i} äöü $HOME `x` \\\\ \"'" for i in range(150_000))

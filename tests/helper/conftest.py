@@ -41,6 +41,7 @@ class AgentProcess:
         self.logs.mkdir(exist_ok=True)
         self.scripts.mkdir(exist_ok=True)
         self.environment = dict(os.environ)
+        self.shell_on_path = True
         self.acknowledging = True
         self.window = 512 * 1024
         self.data = bytearray()
@@ -64,12 +65,23 @@ class AgentProcess:
         make = helper_command(str(self.logs), str(self.scripts), keep_bytes=self.keep_bytes)
         if self.mode == "build":
             make = build_command(str(self.logs), str(self.scripts))
-        shell = SHELLS[self.kind]
-        return [shutil.which(shell[0]) or shell[0], *shell[1:], *make[1:]]
+        return [str(self._shell()), *make[1:]]
+
+    def _shell(self) -> Path:
+        """The image's `sh`, of this agent's kind."""
+        sh = self.logs.parent / self.kind / "sh"
+        sh.parent.mkdir(exist_ok=True)
+        sh.unlink(missing_ok=True)
+        sh.symlink_to(shutil.which(SHELLS[self.kind][0]) or "missing")
+        return sh
 
     def start(self) -> "AgentProcess":
         """Start the agent, again if need be, over the same directories."""
         self._close()
+        if self.kind in SHELLS and self.shell_on_path:
+            place = str(self._shell().parent)
+            if not self.environment["PATH"].startswith(place):
+                self.environment["PATH"] = f"{place}:{self.environment['PATH']}"
         self.process = subprocess.Popen(
             self.command(),
             stdin=subprocess.PIPE,

@@ -407,7 +407,7 @@ def test_a_stage_has_a_session_no_stdin_and_no_umask(agent: AgentProcess) -> Non
     "unkind",
     [
         {},
-        {"IFS": "0", "ENV": "/nonexistent", "POSIXLY_CORRECT": "1", "LC_ALL": "C.UTF-8", "CDPATH": "/"},
+        {"IFS": "0", "ENV": "/nonexistent", "POSIXLY_CORRECT": "y", "LC_ALL": "C.UTF-8", "CDPATH": "/"},
     ],
     ids=["plain", "unkind"],
 )

@@ -54,6 +54,23 @@ def test_a_build_stage_needs_nothing_but_the_shell(build: AgentProcess) -> None:
     assert drained(build) == (b"", b"")
 
 
+@pytest.mark.parametrize("shell_on_path", [True, False], ids=["on-path", "not-on-path"])
+def test_a_job_sees_short_arguments_and_an_environment_of_its_own(build: AgentProcess, shell_on_path: bool) -> None:
+    """The agent's text is no argument of any process, and nowhere in a stage's environment."""
+    build.shell_on_path = shell_on_path
+    build.start()
+    build.put("step_script-1", "env; echo up; sleep 60")
+    build.send("run step_script-1")
+    wait_until(lambda: content(build.logs / "output.log").endswith("up\n"))
+    variables = {line.partition("=")[0] for line in content(build.logs / "output.log").splitlines()}
+    assert "PATH" in variables
+    assert "_agent" not in variables
+    arguments = [content(Path(f"/proc/{pid}/cmdline")) for pid in build.family()]
+    assert len(arguments) > 4
+    if shell_on_path:
+        assert [words for words in arguments if len(words) > 300] == []
+
+
 @pytest.mark.parametrize("tools", [(), ("sleep",), ("setsid", "sleep")], ids=["nothing", "sleep", "setsid"])
 def test_stop_ends_a_stage_that_ignores_term(build: AgentProcess, tmp_path: Path, tools: Sequence[str]) -> None:
     """P10: with a process group or without, with a clock or without, KILL comes at last and reaches children."""
