@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ import click
 
 from runner.cli.local import assignments
 from runner.cli.local_log import wants_colour
+from runner.cli.pod_diff import differences
 from runner.cli.pod_inputs import Trouble, config_path, payload_of_pipeline, read_config_file, read_payload
 from runner.cli.pod_yaml import Layout, yaml_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from runner.cli.pod_explain import Inputs
     from runner.cli.pod_render import Rendering
@@ -88,9 +88,11 @@ class _Refusal(click.ClickException):
 
 def _check(options: Options, config: str | None, diff: tuple[str, str] | None) -> None:
     if bool(options.job) == bool(options.payload):
-        raise click.UsageError("Name a job: JOB of the repository's pipeline, or a file with --payload.")
+        raise click.UsageError("Name one job: JOB of the repository's pipeline, or a file with --payload.")
     if diff and config:
         raise click.UsageError("--diff A B names the configurations: leave out --config.")
+    if diff and options.form == "json":
+        raise click.UsageError("--diff compares YAML: leave out --format.")
     if options.explain and (diff or options.form == "json"):
         raise click.UsageError(f"--explain writes comments, and {'--diff' if diff else 'JSON'} has no place for them.")
 
@@ -104,9 +106,9 @@ def _print(options: Options, path: Path) -> int:
 
 def _compare(options: Options, old: Path, new: Path) -> int:
     """Print what differs between the manifests of two configurations; 1 if something does."""
-    before, after = (_text(options, *_rendered(options, path)).splitlines() for path in (old, new))
-    lines = tuple(difflib.unified_diff(before, after, fromfile=str(old), tofile=str(new), lineterm=""))
-    for line in _coloured(lines) if options.colour else lines:
+    before, after = (_text(options, *_rendered(options, path)) for path in (old, new))
+    lines = differences(before, after, names=(str(old), str(new)), colour=options.colour)
+    for line in lines:
         click.echo(line, color=options.colour)
     return 1 if lines else 0
 
@@ -135,7 +137,7 @@ def _rendered(options: Options, path: Path) -> tuple[Inputs, Rendering]:
     except PayloadError as error:
         raise Trouble(f"{options.payload}: {error}") from None
     except JobError as error:
-        raise _Refusal(f"With {path.name} the job would fail: {error.message} ({error.reason})") from None
+        raise _Refusal(f"With {path} the job would fail: {error.message} ({error.reason})") from None
     return Inputs(file=file, index=index, runner=runner, payload=payload), rendering
 
 
@@ -180,12 +182,3 @@ def _mention(rendering: Rendering) -> None:
     """Say what the job's log would say before the pod is made."""
     for kind, text in rendering.notes:
         click.echo(f"warning: {text}" if kind == "warning" else f"note: {text}", err=True)
-
-
-_DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
-
-
-def _coloured(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        heading = line.startswith(("+++ ", "--- "))
-        yield click.style(line, bold=heading, fg=None if heading else _DIFF_COLOURS.get(line[:1]))

@@ -92,7 +92,16 @@ def _payload(inputs: Inputs) -> Iterator[Experiment]:
     for key in payload:
         if key not in _LISTED and next(_with_payload(inputs, (without(payload, (key,)),)), None) != base:
             for path, value in leaves(payload[key], (key,)):
-                yield f"payload {key_name(path)}", _with_payload(inputs, _variants(payload, path, value))
+                yield _leaf_name(path, payload), _with_payload(inputs, _variants(payload, path, value))
+
+
+def _leaf_name(path: Path, payload: Json) -> str:
+    match path:
+        case (kind, int(number), "variables", int(place), _):
+            variable = payload[str(kind)][number]["variables"][place]
+            if isinstance(variable, dict) and variable.get("key"):
+                return f"variable {variable['key']} of {kind}[{number}]"
+    return f"payload {key_name(path)}"
 
 
 def _item_name(kind: str, number: int, item: object) -> str:

@@ -69,7 +69,7 @@ class ConfigFile:
             raise Trouble(f'{self.name} has {len(found)} runners of the name "{name}": give each a name of its own.')
         if not found:
             near = nearest(name, [runner.name for runner in runners])
-            raise Trouble(f'{self.name} has no runner "{name}"{near or f"; there are {known}"}.')
+            raise Trouble(f'{self.name} has no runner "{name}"{near or f"; there are {known}."}')
         return found[0]
 
     def place(self, path: KeyPath) -> str:
@@ -98,7 +98,7 @@ def key_name(path: KeyPath) -> str:
 
 def config_path(given: str | None) -> Path:
     """The configuration's file: the one named, else CONFIG_FILE, else where GitLab Runner keeps it."""
-    from runner.manager.settings import default_config_path
+    from runner.manager.config_path import default_config_path
 
     return Path(given or os.environ.get("CONFIG_FILE") or default_config_path())
 
