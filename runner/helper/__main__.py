@@ -1,27 +1,86 @@
 """`runner helper COMMAND`: what a pod's helper container runs. Each command's module is loaded alone, when asked for.
 
-Law: the names and flags of the official helper's commands, so that either image works in a pod.
+Law: the names, flags and exit codes of the official helper's commands, so that either image works in a pod. Any failure
+is exit code 1, but for `read-logs` whose file is gone.
 """
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.helper.console import Console
 
 COMMANDS = {
     "agent": "runner.helper.agent",
+    "artifacts-downloader": "runner.helper.artifacts_downloader",
+    "artifacts-uploader": "runner.helper.artifacts_uploader",
+    "cache-archiver": "runner.helper.cache_archiver",
+    "cache-extractor": "runner.helper.cache_extractor",
+    "cache-init": "runner.helper.cache_init",
+    "health-check": "runner.helper.health_check",
+    "read-logs": "runner.helper.read_logs",
 }
-"""Command -> the module whose `main(argv)` runs it and returns the exit code."""
+"""Command -> the module whose `main` runs it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one helper command and return its exit code; an unknown one is 1, as every failure of the helper."""
+    """Run one helper command and return its exit code; an unknown one is 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    module = COMMANDS.get(arguments[0]) if arguments else None
+    if arguments[:1] == ["agent"]:  # a long-lived process of the pod: none of the commands' parts are loaded for it
+        agent: Callable[[Sequence[str]], int] = import_module(COMMANDS["agent"]).main
+        return agent(arguments[1:])
+    return _command(arguments)
+
+
+def _command(arguments: list[str]) -> int:
+    from runner.helper.console import Console, HelperError
+    from runner.helper.flags import Flag, parse_flags
+
+    environ = os.environ
+    console = Console.of(environ)
+    try:
+        options = (
+            Flag("debug", "boolean", "RUNNER_DEBUG", default=False),
+            Flag("log-format", env="LOG_FORMAT", default="runner"),
+            Flag("log-level", env="LOG_LEVEL", default="info"),
+            Flag("l"),
+            *(Flag(name, "boolean", default=False) for name in ("version", "v", "help", "h")),
+        )
+        given = parse_flags(options, arguments, environ)
+        if given.boolean("version") or given.boolean("v"):
+            return _print_version()
+        if given.boolean("help") or given.boolean("h") or given.words[:1] == ("help",):
+            print(f"usage: gitlab-runner-helper [options] COMMAND [flags]\ncommands: {', '.join(sorted(COMMANDS))}")
+            return 0
+        level = "debug" if given.boolean("debug") else given.text("l") or given.text("log-level")
+        console = Console(form=given.text("log-format"), level=level)
+        return _run(given.words, environ, console)
+    except HelperError as error:
+        console.fatal(error)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 1
+
+
+def _run(words: Sequence[str], environ: Mapping[str, str], console: "Console") -> int:
+    module = COMMANDS.get(words[0]) if words else None
     if module is None:
-        print(f"runner helper: no such command; there are: {', '.join(sorted(COMMANDS))}", file=sys.stderr)
+        names = ", ".join(sorted(COMMANDS))
+        print(f"gitlab-runner-helper: no such command; there are: {names}", file=sys.stderr)
         return 1
-    command: Callable[[Sequence[str]], int] = import_module(module).main
-    return command(arguments[1:])
+    command: Callable[[Sequence[str], Mapping[str, str], Console], int | None] = import_module(module).main
+    return command(words[1:], environ, console) or 0
+
+
+def _print_version() -> int:
+    from runner import __version__
+
+    print(f"Version:      {__version__}\nGit revision: {os.environ.get('RUNNER_REVISION', 'unknown')}")
+    return 0
 
 
 if __name__ == "__main__":

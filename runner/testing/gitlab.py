@@ -24,6 +24,7 @@ import orjson
 from aiohttp import web
 
 from runner.testing.faults import Faults, RecordedRequest
+from runner.testing.gitlab_artifacts import ArtifactStore
 from runner.testing.gitlab_git import Repositories, Repository
 from runner.testing.gitlab_jobs import Answer, JobRecord
 from runner.testing.payloads import Json, job_payload
@@ -79,6 +80,8 @@ class GitLabServer:
         self._queue_version = 1
         self._queued = anyio.Event()
         self._violations: list[str] = []
+        self.artifacts = ArtifactStore()
+        """What jobs have uploaded."""
         self._repositories = Repositories()
         self._listener = Listener(self._application(), host=host, port=port, tls=tls)
 
@@ -92,6 +95,7 @@ class GitLabServer:
         self.faults.clear()
         await self._listener.aclose()
         self._repositories.close()
+        self.artifacts.close()
 
     async def __aenter__(self) -> GitLabServer:
         return await self.start()
@@ -181,6 +185,9 @@ class GitLabServer:
         app.router.add_post("/api/v4/jobs/request", self._request_job)
         app.router.add_put(r"/api/v4/jobs/{id:\d+}", self._update_job)
         app.router.add_patch(r"/api/v4/jobs/{id:\d+}/trace", self._patch_trace)
+        app.router.add_post(r"/api/v4/jobs/{id:\d+}/artifacts", self._receive_artifacts)
+        app.router.add_get(r"/api/v4/jobs/{id:\d+}/artifacts", self._send_artifacts)
+        app.router.add_get("/-/object-store/{key}", self._send_object)
         app.router.add_post("/api/v4/runners/verify", self._verify)
         app.router.add_get(r"/{project:.+}.git/info/refs", self._git)
         app.router.add_post(r"/{project:.+}.git/git-upload-pack", self._git)
@@ -222,6 +229,17 @@ class GitLabServer:
             return _forbidden()
         debug = request.query.get("debug_trace") == "true"
         return _response(job.patch(request.headers.get("Content-Range"), data, debug=debug))
+
+    async def _receive_artifacts(self, request: web.Request) -> web.StreamResponse:
+        job = self._job_of(request)
+        return _forbidden() if job is None else await self.artifacts.receive(job.id, request)
+
+    async def _send_artifacts(self, request: web.Request) -> web.StreamResponse:
+        job = self._job_of(request)
+        return _forbidden() if job is None else self.artifacts.send(job.id, request)
+
+    async def _send_object(self, request: web.Request) -> web.StreamResponse:
+        return self.artifacts.send_signed(request)
 
     async def _verify(self, request: web.Request) -> web.Response:
         body = await self._json(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,13 @@ class Cluster:
             kubernetes = {"helper_image": self.helper_image, "pull_policy": "if-not-present", **kubernetes}
         over.setdefault("build_image", self.busybox_image)
         return harness(kubeconfig=self.kubeconfig, host=self.host, kubernetes=kubernetes, **over)
+
+    def cache_volume(self) -> dict[str, Any]:
+        """Keywords for a harness whose jobs share a folder for their caches; embedded pods always do."""
+        if not self.is_real:
+            return {}
+        folder = {"name": "cache", "mount_path": "/cache", "host_path": f"/var/tmp/runner-cache-{uuid.uuid4()}"}
+        return {"kubernetes": {"volumes": {"host_path": [folder]}}}
 
     def pod_of(self, job_id: int) -> str:
         """The name of a job's pod; pods of earlier tests with the same job id may still be going away."""

@@ -22,7 +22,11 @@ def decompressor() -> Any:
 def compressor(level: int, *, workers: int) -> Any:
     """Pack one frame with a checksum, with threads beside the caller's."""
     parameter = zstd.CompressionParameter
-    options: dict[int, int] = {parameter.compression_level: level, parameter.nb_workers: workers, parameter.checksum_flag: 1}
+    options: dict[int, int] = {
+        parameter.compression_level: level,
+        parameter.nb_workers: workers,
+        parameter.checksum_flag: 1,
+    }
     return zstd.ZstdCompressor(options=options)
 
 

@@ -1,0 +1,98 @@
+"""`gitlab-runner-helper artifacts-downloader`: fetches another job's artifacts and extracts them.
+
+They come into a temporary file first and are extracted when they are whole. What is missing or forbidden ends it at
+once; trouble of the server or the network is tried twice more.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from urllib.parse import urljoin, urlsplit
+
+from runner.helper.archives.formats import extract_archive
+from runner.helper.archives.placing import ArchiveError
+from runner.helper.console import Console, Field, HelperError
+from runner.helper.coordinator import FLAGS, JobArtifacts, status_words
+from runner.helper.flags import Flag, parse_flags
+from runner.helper.transfer.attempts import attempts
+from runner.helper.transfer.http import Reply, TransferError, Write, request
+
+REDIRECTS = 10
+
+_FLAGS = (
+    *FLAGS,
+    Flag("retry", kind="number", default=2),
+    Flag("retry-time", kind="duration", default=1.0),
+    Flag("transfer-meter-frequency", kind="duration", env="TRANSFER_METER_FREQUENCY", default=0.0),
+    Flag("direct-download", kind="boolean", env="FF_USE_DIRECT_DOWNLOAD", default=False),
+    Flag("archiver-staging-dir", env="ARCHIVER_STAGING_DIR"),
+)
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> None:
+    """Download into the working directory. Raises HelperError."""
+    given = parse_flags(_FLAGS, argv, environ)
+    source = JobArtifacts.of(given, environ)
+    direct = given.boolean("direct-download")
+    staging = given.text("archiver-staging-dir") or None
+    try:
+        with tempfile.NamedTemporaryFile(prefix="artifacts-", dir=staging) as file:
+
+            def download(number: int) -> None:
+                file.seek(0)
+                file.truncate()
+                _download(source, file.write, console, direct=direct and number == 1)
+                file.flush()
+
+            attempts(
+                download,
+                tries=given.number("retry") + 1,
+                console=console,
+                pause=lambda _: given.seconds("retry-time"),
+            )
+            extract_archive(file.name, root=os.getcwd(), console=console)
+    except TransferError as error:
+        raise HelperError(str(error)) from error
+    except ArchiveError as error:
+        raise HelperError(f"the artifacts of job {source.job} cannot be extracted: {error}") from error
+    except OSError as error:
+        raise HelperError(f"{error.filename or staging or tempfile.gettempdir()}: {error.strerror}") from error
+
+
+def _download(source: JobArtifacts, write: Write, console: Console, *, direct: bool) -> None:
+    url = source.address + ("?direct_download=true" if direct else "")
+    headers = source.headers()
+    mark = headers["X-Request-ID"]
+    for _ in range(REDIRECTS):
+        with request("GET", url, headers=headers, tls=source.tls if _same(url, source.url) else None) as reply:
+            location = reply.headers.get("Location", "")
+            if reply.status in _REDIRECTS and location:
+                console.info(f"Direct download from {urlsplit(urljoin(url, location)).netloc}")
+                url = urljoin(url, location)
+                if not _same(url, source.url):
+                    headers = {}  # the token is for GitLab alone
+                continue
+            _receive(reply, source, write, console, mark=mark)
+            return
+    raise TransferError(f"GitLab redirects more than {REDIRECTS} times", status=310)
+
+
+def _receive(reply: Reply, source: JobArtifacts, write: Write, console: Console, *, mark: str) -> None:
+    what = "Downloading artifacts from coordinator..."
+    fields: dict[str, Field] = {"id": source.job, "correlation_id": reply.headers.get("X-Request-Id", mark)}
+    if reply.status == 200:
+        for data in reply.read():
+            write(data)
+        console.info(f"{what} ok", **fields)
+        return
+    words = {401: "unauthorized", 403: "forbidden", 404: "not found"}
+    said = words.get(reply.status, status_words(reply.status, reply.reason))
+    tell = console.error if reply.status in words else console.warning
+    tell(f"{what} {said}", **fields)
+    reasons = {401: "permission denied", 403: "permission denied", 404: "file does not exist"}
+    raise TransferError(reasons.get(reply.status, f"GitLab answers {said}"), status=reply.status)
+
+
+def _same(url: str, other: str) -> bool:
+    return urlsplit(url)[:2] == urlsplit(other)[:2]

@@ -1,0 +1,91 @@
+"""What the cache commands share: signed addresses of an object store, and the archive beside its metadata.
+
+Law: a signed URL is a secret; it is told without its query.
+"""
+
+import calendar
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+
+from runner.helper.console import Console, HelperError
+from runner.helper.flags import Flag, Given
+from runner.helper.transfer.http import Reply, TransferError
+
+FLAGS = (
+    Flag("file"),
+    Flag("url"),
+    Flag("gocloud-url"),
+    Flag("timeout", kind="number", default=10),
+    Flag("env-file"),
+    Flag("retry", kind="number", default=2),
+    Flag("retry-time", kind="duration", default=1.0),
+    Flag("transfer-buffer-size", kind="number", env="CACHE_TRANSFER_BUFFER_SIZE", default=4 * 2**20),
+    Flag("chunk-size", kind="number", env="CACHE_CHUNK_SIZE", default=16 * 2**20),
+    Flag("concurrency", kind="number", env="CACHE_CONCURRENCY", default=16),
+    Flag("transfer-meter-frequency", kind="duration", env="TRANSFER_METER_FREQUENCY", default=0.0),
+)
+METADATA_FILE = "metadata.json"
+
+_XML = re.compile(r"<(Code|Message)>([^<]{1,300})</")
+
+
+def seconds_of(given: Given) -> float:
+    """How long a transfer may take: the flag's minutes, 10 where it says 0."""
+    return 60.0 * (given.number("timeout") or 10)
+
+
+def refuse_gocloud(given: Given, *names: str) -> None:
+    """Raise HelperError for addresses that need a cloud's own client library, which this helper has not."""
+    if any(given.text(name) for name in names):
+        raise HelperError("addresses of --gocloud-url are not supported by this helper: it takes signed URLs (--url)")
+
+
+def refusal(reply: Reply) -> TransferError:
+    """Say why a store refuses, with the code and the sentence of its XML."""
+    found = dict(_XML.findall(reply.text()))
+    words = f"received: {reply.status} {reply.reason}".rstrip()
+    if found:
+        words += f". Request failed with code: {found.get('Code', '')}, message: {found.get('Message', '')}"
+    return TransferError(words, status=reply.status)
+
+
+def modified_at(headers: Mapping[str, str]) -> float:
+    """When an object was last changed, in seconds since the epoch; 0 if its store does not say."""
+    try:
+        return parsedate_to_datetime(headers["Last-Modified"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return 0.0
+
+
+def http_date(seconds: float) -> str:
+    """Write a time as HTTP does."""
+    day, month = calendar.day_abbr, calendar.month_abbr
+    now = time.gmtime(seconds)
+    return (
+        f"{day[now.tm_wday]}, {now.tm_mday:02} {month[now.tm_mon]} {now.tm_year} "
+        f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT"
+    )
+
+
+def write_metadata(archive: str, metadata: Mapping[str, str], console: Console) -> None:
+    """Write what is known about an archive beside it; without it the archive is as good."""
+    path = os.path.join(os.path.dirname(archive), METADATA_FILE)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({key.lower(): value for key, value in metadata.items()}, file)
+    except OSError as error:
+        console.warning(f"{path}: {error.strerror}")
+
+
+def metadata_of(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The metadata among headers, as S3, Google and Azure name them: `X-*-Meta-KEY`."""
+    found = {}
+    for name, value in headers:
+        match = re.fullmatch(r"x-[a-z]+-meta-(.+)", name.lower())
+        if match:
+            found[match[1]] = value
+    return found
