@@ -125,10 +125,9 @@ class _TextReport:
         severity = self._painted(_COLOURS[finding.severity], finding.severity)
         rule = self._painted(_FAINT, f"[{finding.rule}]")
         place = self._painted(_BOLD, _place(finding))
-        lines = [f"{place}: {severity}: {_printable(_sentence(finding))} {rule}"]
+        path = f"{finding.path}: " if finding.path else ""
+        lines = [f"{place}: {severity}: {_printable(path + _sentence(finding))} {rule}"]
         lines += self._source(finding)
-        if finding.path:
-            lines.append(f"  at {_printable(finding.path)}")
         if finding.remedy:
             lines.append(f"  {self._painted(_BOLD, 'help')}: {_printable(finding.remedy)}")
         return "\n".join(lines) + "\n"
@@ -136,7 +135,7 @@ class _TextReport:
     def summary(self, findings: Sequence[Finding], file: str) -> str:
         """Say how many findings of each severity there are, and whether that is all."""
         counted = Counter(each.severity for each in findings)
-        parts = [_counted(number, severity) for severity, number in sorted(counted.items())]
+        parts = [_counted(number, severity) for severity, number in sorted(counted.items(), key=_by_weight)]
         if not parts:
             return f"{_printable(file)}: nothing found.\n"
         said = f"{_printable(file)}: {', '.join(parts)}.\n"
@@ -172,6 +171,10 @@ _OF_THE_LOADER = frozenset({"toml-syntax", "invalid-value", "too-many-labels"})
 def _is_unusable(findings: Sequence[Finding]) -> bool:
     """Whether an error of the loader's kept the rules from looking."""
     return any(each.severity == "error" and each.rule in _OF_THE_LOADER for each in findings)
+
+
+def _by_weight(counted: tuple[str, int]) -> int:
+    return list(_COLOURS).index(counted[0])
 
 
 def _counted(number: int, word: str) -> str:

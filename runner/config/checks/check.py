@@ -25,6 +25,7 @@ from runner.config.checks import (
     values,
     volumes,
 )
+from runner.config.checks.loading import TOLD_BY_LOADER, completed
 from runner.config.checks.rules import Problem, Rule, Surroundings, Whole
 from runner.config.findings import ConfigError, Finding, Severity
 from runner.config.kubernetes import KubernetesConfig
@@ -67,20 +68,6 @@ KUBERNETES_RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
 )
 """Rules that look at one `[runners.kubernetes]`."""
 
-LOADER_RULES: Final[Mapping[str, str]] = {
-    "toml-syntax": "The text is no TOML.",
-    "invalid-value": "A value has a wrong type or form, or a key is missing.",
-    "too-many-labels": "A runner has more labels than GitLab takes.",
-    "former-key": "A key has another name today.",
-    "unknown-key": "A key is unknown.",
-    "key-set-twice": "A key is given twice, under two names.",
-    "key-not-acted-on": "A key is known, and this version does not act on it.",
-    "other-executor": "A runner is for an executor that is not here.",
-    "url-without-scheme": "A URL has no scheme.",
-    "url-of-former-times": "A URL ends in /ci.",
-    "unknown-feature-flag": "A feature flag is unknown.",
-}
-"""What the loader tells, by its kinds."""
 NOTHING_KNOWN: Final = Surroundings()
 ENVIRONMENT_UNSET: Final = "environment-unset"
 """A variable that `url` or `token` names has no value here."""
@@ -89,7 +76,7 @@ ENVIRONMENT_UNSET: Final = "environment-unset"
 def rule_sentences() -> Mapping[str, str]:
     """Every kind of finding there is, with one sentence on what it is about."""
     return {
-        **LOADER_RULES,
+        **{rule: told.about for rule, told in TOLD_BY_LOADER.items()},
         ENVIRONMENT_UNSET: "A variable that url or token names has no value here.",
         **{rule.id: rule.about for rule in WHOLE_RULES},
         **{rule.id: rule.about for rule in RUNNER_RULES},
@@ -112,10 +99,10 @@ def check_config(
     try:
         reading = read_config(text, file=file, environ=variables)
     except ConfigError as error:
-        return error.findings
+        return tuple(map(completed, error.findings))
     places = positions(text.removeprefix("\ufeff"))
 
-    found = list(reading.findings)
+    found = list(map(completed, reading.findings))
     whole = reading.config and Whole(reading.config, reading.document, reading.spelled, surroundings)
     for rule, severity, problem in _problems(whole, variables) if whole else ():
         spelled = reading.spelled(problem.path)
@@ -124,7 +111,10 @@ def check_config(
         found.append(
             Finding(severity, file, line, name, problem.message, column=column, rule=rule, remedy=problem.remedy)
         )
-    return tuple(sorted(found, key=lambda each: (each.line, each.column)))
+    # Of a value that is not known here nothing else can be said.
+    unset = {each.path for each in found if each.rule == ENVIRONMENT_UNSET}
+    told = (each for each in found if each.path not in unset or each.rule == ENVIRONMENT_UNSET)
+    return tuple(sorted(told, key=lambda each: (each.line, each.column)))
 
 
 _Found = tuple[str, Severity, Problem]
@@ -156,7 +146,7 @@ class _Variables(Mapping[str, str]):
         value = self._environ.get(name, "")
         if not value:
             self.unset.add(name)
-            return f"https://{re.sub('[^a-z0-9]', '-', name.lower())}.invalid"
+            return f"{re.sub('[^a-z0-9]', '-', name.lower())}.invalid"
         return value
 
     def __iter__(self) -> Iterator[str]:

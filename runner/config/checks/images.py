@@ -121,12 +121,15 @@ def _privileged_for_any_image(kubernetes: KubernetesConfig) -> Iterator[Problem]
     }
     for key, own in lists.items():
         allowed = getattr(kubernetes, key)
-        if (kubernetes.privileged if own is None else own) and (not allowed or _ANYTHING & set(allowed)):
+        permitted = kubernetes.privileged or kubernetes.allow_privileged
+        if (permitted if own is None else own) and (not allowed or _ANYTHING & set(allowed)):
+            general = "privileged" if kubernetes.privileged else "allow_privileged"
+            run = "run" if kubernetes.privileged or own else "may run"
             whose = "builds" if key == "allowed_images" else "services"
             where = f"{whose.removesuffix('s')}_container_security_context"
             yield Problem(
-                (key,) if allowed else ("privileged",) if own is None else (where, "privileged"),
-                f"{whose} run privileged and {key} {'allows everything' if allowed else 'is empty'}: "
+                (key,) if allowed else (general,) if own is None else (where, "privileged"),
+                f"{whose} {run} privileged and {key} {'allows everything' if allowed else 'is empty'}: "
                 "any job can take over its node with an image of its own",
                 f"name in {key} what may be privileged, or give up privileged",
             )

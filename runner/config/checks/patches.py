@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from runner.config.checks.rules import Problem, Rule, Whole, quoted
+from runner.config.checks.rules import Problem, Rule, Whole
 from runner.config.model import RunnerConfig
 from runner.config.patches import PATCH_TYPES, PodPatch
 from runner.config.positions import Path
@@ -23,28 +23,14 @@ def _patch_without_flag(runner: RunnerConfig) -> Iterator[Problem]:
         )
 
 
-def _patch_source(runner: RunnerConfig) -> Iterator[Problem]:
-    """A patch has two texts, or none."""
+def _patch_empty(runner: RunnerConfig) -> Iterator[Problem]:
+    """A patch has no text."""
     for index, patch in enumerate(runner.kubernetes.pod_spec):
-        path = ("kubernetes", "pod_spec", index)
-        if patch.patch and patch.patch_path:
+        if not (patch.patch or patch.patch_path):
             yield Problem(
-                (*path, "patch_path"), "there is a patch beside it: every job fails", "take one of the two away"
-            )
-        elif not (patch.patch or patch.patch_path):
-            yield Problem(
-                path, "it has neither patch nor patch_path and changes nothing", "write one of them, or take it away"
-            )
-
-
-def _patch_type(runner: RunnerConfig) -> Iterator[Problem]:
-    """A patch is of a type that is none."""
-    for index, patch in enumerate(runner.kubernetes.pod_spec):
-        if patch.patch_type not in PATCH_TYPES:
-            yield Problem(
-                ("kubernetes", "pod_spec", index, "patch_type"),
-                f"{quoted(patch.patch_type)} is no type of patch: every job fails",
-                f"take one of {', '.join(PATCH_TYPES)}",
+                ("kubernetes", "pod_spec", index),
+                "it has neither patch nor patch_path and changes nothing",
+                "write one of them, or take it away",
             )
 
 
@@ -109,7 +95,6 @@ RULES: Final[tuple[Rule[Whole], ...]] = (Rule("patch-text", "error", _patch_text
 """All rules of this subject that look at the whole."""
 RUNNER_RULES: Final[tuple[Rule[RunnerConfig], ...]] = (
     Rule("patch-without-flag", "warning", _patch_without_flag),
-    Rule("patch-source", "error", _patch_source),
-    Rule("patch-type", "error", _patch_type),
+    Rule("patch-empty", "warning", _patch_empty),
 )
 """Those that look at `[[runners]]`."""

@@ -117,9 +117,20 @@ def _pod_term(path: Path, term: PodAffinityTerm) -> Iterator[Problem]:
                 f"{quoted(namespace)} is no name of a namespace: {_REFUSED}",
                 "name a namespace",
             )
+    yield from _pod_term_keys(path, term)
+
+
+def _pod_term_keys(path: Path, term: PodAffinityTerm) -> Iterator[Problem]:
     for key in ("match_label_keys", "mismatch_label_keys"):
         if getattr(term, key) and term.label_selector is None:
             yield Problem((*path, key), f"there is no label_selector beside it: {_REFUSED}", "write one")
+        for index, label in enumerate(getattr(term, key)):
+            if not is_label_key(label):
+                what = f"{quoted(label)} is no key of a label: {_REFUSED}"
+                yield Problem((*path, key, index), what, f"write {LABEL_KEY}")
+    for label in sorted(set(term.match_label_keys) & set(term.mismatch_label_keys)):
+        what = f"{quoted(label)} is in match_label_keys too: {_REFUSED}"
+        yield Problem((*path, "mismatch_label_keys"), what, "take it out of one of the two")
 
 
 def _selector(path: Path, selector: LabelSelector) -> Iterator[Problem]:
@@ -146,7 +157,8 @@ def _requirement(path: Path, requirement: SelectorRequirement, *, of_node: bool)
     elif operator in ("Exists", "DoesNotExist") and values:
         yield Problem((*path, "values"), f"{operator} takes no values: {_REFUSED}", "take them away")
     elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdigit()):
-        yield Problem((*path, "values"), f"{operator} needs one whole number: {_REFUSED}", 'write it so, as in ["4"]')
+        what = f"{operator} compares with one whole number: no node fulfils this"
+        yield Problem((*path, "values"), what, 'write it so, as in ["4"]')
     for index, value in enumerate(values):
         if not is_label_value(value):
             yield Problem(

@@ -6,8 +6,10 @@ from typing import Final
 
 from runner.config.checks.rules import Problem, Rule, has_variable, quoted
 from runner.config.checks.words import (
+    DNS_LABEL,
     DNS_SUBDOMAIN,
     LABEL_KEY,
+    is_dns_label,
     is_dns_subdomain,
     is_ip_address,
     is_label_key,
@@ -17,7 +19,6 @@ from runner.config.lifecycle import LifecycleHook
 from runner.config.positions import Path
 
 _REFUSED = "the API server refuses such a pod"
-_DNS_POLICIES = ("", "none", "default", "cluster-first", "cluster-first-with-host-net")
 _MOST_NAMESERVERS = 3
 _MOST_SEARCHES = 32
 _RESERVED_DOMAIN = "runner.gitlab.com"
@@ -26,11 +27,11 @@ _HEADER = re.compile(r"[-A-Za-z0-9]+")
 
 def _metadata_key(kubernetes: KubernetesConfig) -> Iterator[Problem]:
     """A label or an annotation has a key that is none."""
-    for table, what in (("pod_labels", "label"), ("pod_annotations", "annotation")):
+    for table, what in (("pod_labels", "a label"), ("pod_annotations", "an annotation")):
         for key in getattr(kubernetes, table):
             # The domain of an annotation may have capitals.
             if not is_label_key(key if table == "pod_labels" else key.lower()):
-                yield Problem((table, key), f"{quoted(key)} is no key of a {what}: {_REFUSED}", f"write {LABEL_KEY}")
+                yield Problem((table, key), f"{quoted(key)} is no key of {what}: {_REFUSED}", f"write {LABEL_KEY}")
 
 
 def _label_reserved(kubernetes: KubernetesConfig) -> Iterator[Problem]:
@@ -47,12 +48,13 @@ def _label_reserved(kubernetes: KubernetesConfig) -> Iterator[Problem]:
 
 def _object_name(kubernetes: KubernetesConfig) -> Iterator[Problem]:
     """A name is none that an object of the cluster can have."""
-    keys = ("namespace", "service_account", "priority_class_name", "runtime_class_name")
-    names: dict[Path, str] = {(key,): getattr(kubernetes, key) or "" for key in keys}
-    for index, name in enumerate(kubernetes.image_pull_secrets):
-        names["image_pull_secrets", index] = name or "(empty)"
+    keys = ("service_account", "priority_class_name", "runtime_class_name")
+    names: dict[Path, str] = {(key,): name for key in keys if (name := getattr(kubernetes, key))}
+    names |= {("image_pull_secrets", index): name for index, name in enumerate(kubernetes.image_pull_secrets)}
+    if not is_dns_label(kubernetes.namespace):
+        yield Problem(("namespace",), f"{quoted(kubernetes.namespace)} is no name of a namespace", f"write {DNS_LABEL}")
     for path, name in names.items():
-        if name and not (is_dns_subdomain(name) and ("." not in name or path != ("namespace",))):
+        if not is_dns_subdomain(name):
             yield Problem(path, f"{quoted(name)} can be the name of nothing in a cluster", f"write {DNS_SUBDOMAIN}")
 
 
@@ -74,15 +76,8 @@ def _host_alias(kubernetes: KubernetesConfig) -> Iterator[Problem]:
 
 
 def _dns_policy(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """A DNS policy is none, or lacks its name server."""
-    policy = kubernetes.dns_policy
-    if policy not in _DNS_POLICIES:
-        yield Problem(
-            ("dns_policy",),
-            f"{quoted(policy)} is no DNS policy and is left out",
-            f"take one of {', '.join(filter(None, _DNS_POLICIES))}",
-        )
-    elif policy == "none" and not kubernetes.dns_config.nameservers:
+    """The DNS policy lacks its name server."""
+    if kubernetes.dns_policy == "none" and not kubernetes.dns_config.nameservers:
         yield Problem(
             ("dns_policy",),
             f'"none" needs a name server in dns_config: {_REFUSED}',
@@ -111,23 +106,29 @@ def _dns_config(kubernetes: KubernetesConfig) -> Iterator[Problem]:
 
 
 def _service_alias(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """An alias of a service is no host name, or that of another service."""
-    seen: set[str] = set()
+    """An alias of a service is no host name."""
+    for path, alias in _aliases(kubernetes):
+        if not is_dns_subdomain(alias):
+            yield Problem(path, f"{quoted(alias)} is no host name: every job fails", f"write {DNS_SUBDOMAIN}")
+
+
+def _service_alias_twice(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """Two services have one alias."""
+    seen: dict[str, Path] = {}
+    for path, alias in _aliases(kubernetes):
+        if seen.setdefault(alias, path) != path:
+            yield Problem(
+                path,
+                f"{quoted(alias)} is an alias of another service too; both are reached at the pod's own address",
+                "give each service names of its own",
+            )
+
+
+def _aliases(kubernetes: KubernetesConfig) -> Iterator[tuple[Path, str]]:
     for index, service in enumerate(kubernetes.services):
-        path = ("services", index, "alias")
-        if has_variable(service.alias):
-            continue
-        for alias in re.split(r"[\s,]+", service.alias.strip()):
-            if alias and not is_dns_subdomain(alias):
-                yield Problem(path, f"{quoted(alias)} is no host name: every job fails", f"write {DNS_SUBDOMAIN}")
-            elif alias in seen:
-                yield Problem(
-                    path,
-                    f"{quoted(alias)} is an alias of another service too; both are reached at the pod's own address",
-                    "give each service names of its own",
-                )
-            seen.add(alias)
-        seen.discard("")
+        for alias in re.split(r"[\s,]+", service.alias):
+            if alias and not has_variable(service.alias):
+                yield ("services", index, "alias"), alias
 
 
 def _hook(kubernetes: KubernetesConfig) -> Iterator[Problem]:
@@ -175,9 +176,10 @@ RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
     Rule("label-reserved", "warning", _label_reserved),
     Rule("object-name", "error", _object_name),
     Rule("host-alias", "error", _host_alias),
-    Rule("dns-policy", "error", _dns_policy),
+    Rule("dns-policy-without-server", "error", _dns_policy),
     Rule("dns-config", "error", _dns_config),
     Rule("service-alias", "error", _service_alias),
+    Rule("service-alias-twice", "warning", _service_alias_twice),
     Rule("lifecycle-hook", "error", _hook),
 )
 """All rules of this subject."""

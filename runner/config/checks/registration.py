@@ -9,9 +9,8 @@ from runner.config.checks.rules import Problem, Rule, Whole, quoted
 from runner.config.model import RunnerConfig
 
 _PLACEHOLDER = re.compile(
-    r"(glrt-)?([.*x_-]*|\W*(my|your|the)?[_ -]*(gitlab[_ -]*)?(ci[_ -]*)?(runner[_ -]*)?(auth\w*[_ -]*)?token\W*"
-    r"|\W*(redacted|masked|secret|change[_-]?me|replace[_-]?me|todo|placeholder|example)\W*)",
-    re.IGNORECASE,
+    r"(glrt)?(x*|(my|your|the)?(gitlab)?(ci)?(runner)?(auth|authentication|registration)?token(here)?"
+    r"|redacted|masked|secret|changeme|replaceme|insert|todo|placeholder|example)"
 )
 _OTHER_TOKENS = {
     "GR1348941": "a registration token, which only registers runners",
@@ -27,7 +26,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 def is_placeholder(token: str) -> bool:
     """Whether a text stands for a token and is none."""
-    return _PLACEHOLDER.fullmatch(token) is not None
+    return _PLACEHOLDER.fullmatch(re.sub(r"[\W_]", "", token.lower())) is not None
 
 
 def _token_placeholder(runner: RunnerConfig) -> Iterator[Problem]:
@@ -72,18 +71,21 @@ def _token_expired(whole: Whole) -> Iterator[Problem]:
 def _url_of_a_page(runner: RunnerConfig) -> Iterator[Problem]:
     """A URL is that of a page or of the API, not GitLab's own."""
     path = urlsplit(runner.url).path
-    if _PAGE.search(path):
+    if path and _PAGE.search(path):
         root = runner.url[: runner.url.index(path)]
         yield Problem(
             ("url",),
             f"{quoted(runner.url)} goes on behind GitLab's root: no job request finds its way",
             f"write {quoted(root)}",
         )
-    elif path:
+
+
+def _url_with_path(runner: RunnerConfig) -> Iterator[Problem]:
+    """A URL has a path, which only a GitLab under a relative URL has."""
+    path = urlsplit(runner.url).path
+    if path and not _PAGE.search(path):
         yield Problem(
-            ("url",),
-            f"the URL has the path {quoted(path)}",
-            "keep it only if GitLab itself lies under that path",
+            ("url",), f"the URL has the path {quoted(path)}", "keep it only if GitLab itself lies under that path"
         )
 
 
@@ -111,7 +113,7 @@ def _clone_url(runner: RunnerConfig) -> Iterator[Problem]:
         yield Problem(
             ("clone_url",),
             f"{quoted(runner.clone_url)} is no URL that git could clone from",
-            f"write {quoted('https://' + runner.clone_url.partition('://')[2] or runner.clone_url)}",
+            f"write {quoted('https://' + runner.clone_url.rpartition('://')[2])}",
         )
 
 
@@ -120,12 +122,6 @@ def _tls_pair(runner: RunnerConfig) -> Iterator[Problem]:
     for key, other in (("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file")):
         if getattr(runner, key) and not getattr(runner, other):
             yield Problem((key,), f"there is no {other.replace('_', '-')} beside it", "set both of them, or neither")
-
-
-def _shell(runner: RunnerConfig) -> Iterator[Problem]:
-    """A shell is none that scripts can be written for."""
-    if runner.shell not in ("", "bash", "sh", "pwsh", "powershell"):
-        yield Problem(("shell",), f"{quoted(runner.shell)} is no shell that jobs can run in", 'write "bash" or "sh"')
 
 
 def _no_runners(whole: Whole) -> Iterator[Problem]:
@@ -174,11 +170,11 @@ RULES: Final[tuple[Rule[Whole], ...]] = (
 RUNNER_RULES: Final[tuple[Rule[RunnerConfig], ...]] = (
     Rule("token-placeholder", "error", _token_placeholder),
     Rule("token-of-another-kind", "error", _token_of_another_kind),
-    Rule("url-with-path", "warning", _url_of_a_page),
+    Rule("url-of-a-page", "error", _url_of_a_page),
+    Rule("url-with-path", "note", _url_with_path),
     Rule("url-not-encrypted", "warning", _url_not_encrypted),
     Rule("url-with-credentials", "warning", _url_with_credentials),
     Rule("clone-url", "error", _clone_url),
     Rule("tls-pair", "error", _tls_pair),
-    Rule("shell-unknown", "error", _shell),
 )
 """Those that look at `[[runners]]`."""

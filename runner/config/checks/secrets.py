@@ -30,13 +30,6 @@ def _secret_in_environment(runner: RunnerConfig) -> Iterator[Problem]:
             )
 
 
-def _environment_entry(runner: RunnerConfig) -> Iterator[Problem]:
-    """An entry of an environment is no variable."""
-    for path, entry in _environment(runner):
-        if "=" not in entry or entry.startswith("="):
-            yield Problem(path, "the entry is no KEY=value and is left out", "write it so")
-
-
 def _readable_by_others(whole: Whole) -> Iterator[Problem]:
     """Others can read the file, and there is a secret in it."""
     mode = whole.surroundings.mode
@@ -128,6 +121,5 @@ RULES: Final[tuple[Rule[Whole], ...]] = (
 """All rules of this subject that look at the whole."""
 RUNNER_RULES: Final[tuple[Rule[RunnerConfig], ...]] = (
     Rule("secret-in-environment", "warning", _secret_in_environment),
-    Rule("environment-entry", "warning", _environment_entry),
 )
 """Those that look at `[[runners]]`."""

@@ -10,7 +10,6 @@ from runner.config.positions import Path
 from runner.config.security import ContainerSecurityContext, PodSecurityContext, SecurityProfile
 
 _LARGEST_ID = 2**31 - 1
-_PROFILE_TYPES = ("RuntimeDefault", "Unconfined", "Localhost")
 _CONTAINERS = ("build", "helper", "service", "init_permissions")
 
 
@@ -39,13 +38,13 @@ def _escalation_defeated(kubernetes: KubernetesConfig) -> Iterator[Problem]:
             told = told or general
             yield Problem(
                 ("allow_privilege_escalation",) if general else (key, "allow_privilege_escalation"),
-                "the container is privileged, and may not gain privileges: the API server refuses such a pod",
+                "privileged beside allow_privilege_escalation = false: the API server refuses such a pod",
                 "give up privileged, or allow_privilege_escalation = false",
             )
         elif "CAP_SYS_ADMIN" in (context.capabilities.add or kubernetes.cap_add):
             yield Problem(
                 (key, "capabilities", "add") if context.capabilities.add else ("cap_add",),
-                "CAP_SYS_ADMIN and allow_privilege_escalation = false: the API server refuses such a pod",
+                "CAP_SYS_ADMIN beside allow_privilege_escalation = false: the API server refuses such a pod",
                 "give up the one or the other",
             )
 
@@ -58,9 +57,10 @@ def _root_refused(kubernetes: KubernetesConfig) -> Iterator[Problem]:
         user = pod.run_as_user if context.run_as_user is None else context.run_as_user
         if non_root and user == 0:
             where = "pod_security_context" if context.run_as_user is None else key
+            whose = key.removesuffix("_container_security_context").replace("_", " ")
             yield Problem(
                 (where, "run_as_user"),
-                f"run_as_non_root is set and the user is 0: the kubelet starts no container of {key}",
+                f"run_as_non_root is set and the user is 0: the kubelet does not start the {whose} container",
                 "choose a user other than 0, or give up run_as_non_root",
             )
             return
@@ -85,8 +85,8 @@ def _id_out_of_range(kubernetes: KubernetesConfig) -> Iterator[Problem]:
             )
 
 
-def _profile_not_sent(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """A seccomp or AppArmor profile is wrong, so that the container has none."""
+def _profile_file(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """The file of a seccomp or AppArmor profile does nothing, or leads out of the kubelet's folder."""
     tables: dict[str, PodSecurityContext | ContainerSecurityContext] = {
         "pod_security_context": kubernetes.pod_security_context,
         **contexts(kubernetes),
@@ -101,10 +101,6 @@ def _profile_not_sent(kubernetes: KubernetesConfig) -> Iterator[Problem]:
 
 def _profile_problem(profile: SecurityProfile) -> tuple[str, str] | None:
     kind, file = profile.type, profile.localhost_profile
-    if kind and kind not in _PROFILE_TYPES:
-        return (f"{quoted(kind)} is no type of profile, so none is sent", f"take one of {', '.join(_PROFILE_TYPES)}")
-    if kind == "Localhost" and not file:
-        return ("Localhost needs a localhost_profile; without one no profile is sent", "name the profile's file")
     if file and kind != "Localhost":
         return ("localhost_profile does nothing without the type Localhost", 'set type = "Localhost"')
     if file and not is_safe_path(file):
@@ -116,16 +112,9 @@ def _profile_problem(profile: SecurityProfile) -> tuple[str, str] | None:
 
 
 def _proc_mount(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """A `proc_mount` is none, or one that most clusters refuse."""
+    """A `proc_mount` is one that most clusters refuse."""
     for where, context in contexts(kubernetes).items():
-        word = context.proc_mount.strip().capitalize()
-        if word not in ("", "Default", "Unmasked"):
-            yield Problem(
-                (where, "proc_mount"),
-                f"{quoted(context.proc_mount)} is no proc mount and is left out",
-                'write "Default" or "Unmasked"',
-            )
-        elif word == "Unmasked":
+        if context.proc_mount.strip().capitalize() == "Unmasked":
             yield Problem(
                 (where, "proc_mount"),
                 '"Unmasked" shows the node\'s /proc; clusters take it only for pods with a user namespace of their own',
@@ -171,16 +160,6 @@ def _capabilities_of_privileged(kubernetes: KubernetesConfig) -> Iterator[Proble
         )
 
 
-def _allowed_ids(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """An entry of `allowed_users` or `allowed_groups` is no number."""
-    for key in ("allowed_users", "allowed_groups"):
-        for index, text in enumerate(getattr(kubernetes, key)):
-            if not (text.isascii() and text.isdigit()):
-                yield Problem(
-                    (key, index), f"{quoted(text)} is no number and allows nobody", 'write the number, such as "1000"'
-                )
-
-
 def _allowed_ids_hidden(kubernetes: KubernetesConfig) -> Iterator[Problem]:
     """Jobs may choose among users, and the configuration chooses for them."""
     for key, field in (("allowed_users", "run_as_user"), ("allowed_groups", "run_as_group")):
@@ -199,12 +178,11 @@ RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
     Rule("escalation-defeated", "error", _escalation_defeated),
     Rule("root-refused", "error", _root_refused),
     Rule("id-out-of-range", "error", _id_out_of_range),
-    Rule("profile-not-sent", "error", _profile_not_sent),
-    Rule("proc-mount", "warning", _proc_mount),
+    Rule("profile-file", "error", _profile_file),
+    Rule("proc-mount-unmasked", "warning", _proc_mount),
     Rule("capability-name", "warning", _capability_name),
     Rule("capability-added-and-dropped", "warning", _capability_added_and_dropped),
     Rule("capabilities-of-privileged", "warning", _capabilities_of_privileged),
-    Rule("allowed-ids", "warning", _allowed_ids),
     Rule("allowed-ids-hidden", "warning", _allowed_ids_hidden),
 )
 """All rules of this subject."""

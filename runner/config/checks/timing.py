@@ -27,7 +27,7 @@ def _poll_timeout_short(kubernetes: KubernetesConfig) -> Iterator[Problem]:
         yield Problem(
             ("poll_timeout",),
             f"the pod gets {kubernetes.poll_timeout:g} s to run; to pull an image, or to add a node, takes longer",
-            "set it to some minutes, such as 180; what cannot succeed is told before",
+            "set it to some minutes, such as 180",
         )
 
 

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from runner.config.base import Table
-from runner.config.checks.rules import Problem, Rule, Whole, quoted
+from runner.config.checks.rules import Problem, Rule, Whole
 from runner.config.keys import nested_table
 from runner.config.model import RunnerConfig
 from runner.config.positions import Path
 from runner.config.values import NANOSECONDS
 
-_LOG_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal", "panic", "")
-_LOG_FORMATS = ("runner", "text", "json", "")
+_PLAIN_KEYS = ("namespace", "image", "privileged")
 _OTHER_EXECUTORS = frozenset(
     {
         "FF_NETWORK_PER_BUILD",
@@ -65,19 +64,6 @@ def _set_numbers(table: Table, path: Path) -> Iterator[tuple[Path, float]]:
             yield (*path, name), value
 
 
-def _logging(whole: Whole) -> Iterator[Problem]:
-    """A level or a format of the log is none."""
-    known = {"log_level": _LOG_LEVELS, "log_format": _LOG_FORMATS}
-    for key, words in known.items():
-        word = getattr(whole.config, key)
-        if word not in words:
-            yield Problem(
-                (key,),
-                f"{quoted(word)} is no {key.replace('_', ' ')}, and the default is taken",
-                f"take one of {', '.join(filter(None, words))}",
-            )
-
-
 def _flag_of_another_executor(runner: RunnerConfig) -> Iterator[Problem]:
     """A feature flag belongs to another executor."""
     for name in runner.feature_flags:
@@ -89,13 +75,26 @@ def _flag_of_another_executor(runner: RunnerConfig) -> Iterator[Problem]:
             )
 
 
+def _key_among_texts(runner: RunnerConfig) -> Iterator[Problem]:
+    """A key of `[runners.kubernetes]` stands in a table of labels, where it is a label."""
+    kubernetes = runner.kubernetes
+    for table in ("node_selector", "pod_labels", "pod_annotations", "node_tolerations"):
+        for key in getattr(kubernetes, table):
+            if key in _PLAIN_KEYS or ("_" in key and key in type(kubernetes).model_fields):
+                yield Problem(
+                    ("kubernetes", table, key),
+                    f"{key} is a key of [runners.kubernetes], and here it is only one of {table}",
+                    f"move it above [runners.kubernetes.{table}]",
+                )
+
+
 RULES: Final[tuple[Rule[Whole], ...]] = (
     Rule("value-replaced", "warning", _value_replaced),
     Rule("duration-in-nanoseconds", "warning", _duration_in_nanoseconds),
-    Rule("log-words", "warning", _logging),
 )
 """All rules of this subject that look at the whole."""
 RUNNER_RULES: Final[tuple[Rule[RunnerConfig], ...]] = (
+    Rule("key-among-texts", "warning", _key_among_texts),
     Rule("flag-of-another-executor", "warning", _flag_of_another_executor),
 )
 """Those that look at `[[runners]]`."""

@@ -21,12 +21,10 @@ from runner.config.volumes import (
     SecretVolume,
     VolumesConfig,
 )
-from runner.job.quantity import QuantityError, parse_quantity
 
 AnyVolume = HostPathVolume | SecretVolume | PvcVolume | ConfigMapVolume | EmptyDirVolume | CsiVolume | NfsVolume
 
 _OURS = ("repo", "scripts", "logs")
-_PROPAGATIONS = ("", "None", "HostToContainer", "Bidirectional")
 _SOCKETS = ("docker.sock", "containerd.sock", "crio.sock")
 _OF_THE_NODE = ("/etc", "/proc", "/sys", "/root", "/var/lib/kubelet", "/var/run", "/run", "/var/lib/docker")
 
@@ -143,19 +141,12 @@ def _volume_name_twice(kubernetes: KubernetesConfig) -> Iterator[Problem]:
 
 
 def _mount_propagation(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """A mount propagation is none, or needs privileged containers."""
+    """A mount propagation needs privileged containers."""
     ordinary = [
         key for key, context in contexts(kubernetes).items() if key[0] != "i" and not is_privileged(kubernetes, context)
     ]
     for path, volume in each_volume(kubernetes.volumes):
-        word = getattr(volume, "mount_propagation", "")
-        if word not in _PROPAGATIONS:
-            yield Problem(
-                (*path, "mount_propagation"),
-                f"{quoted(word)} is no mount propagation: the API server refuses such a pod",
-                "take None, HostToContainer or Bidirectional",
-            )
-        elif word == "Bidirectional" and ordinary:
+        if getattr(volume, "mount_propagation", "") == "Bidirectional" and ordinary:
             yield Problem(
                 (*path, "mount_propagation"),
                 "Bidirectional is for privileged containers alone, and every container mounts the volume: "
@@ -225,14 +216,10 @@ def _empty_dir(kubernetes: KubernetesConfig) -> Iterator[Problem]:
                 f"{quoted(volume.medium)} is no medium: the pod does not start",
                 'write "Memory", or take the key away',
             )
-        try:
-            negative = bool(volume.size_limit.strip()) and parse_quantity(volume.size_limit).value < 0
-        except QuantityError:
-            negative = True
-        if negative:
+        if volume.size_limit.strip().startswith("-"):
             yield Problem(
                 (*path, "size_limit"),
-                f"{quoted(volume.size_limit)} is no size: the volume is left without a limit",
+                f"{quoted(volume.size_limit)} is less than nothing: the API server refuses such a pod",
                 "write an amount such as 1Gi",
             )
 
@@ -280,11 +267,11 @@ RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
     Rule("mount-path-form", "error", _mount_path_form),
     Rule("volume-name", "error", _volume_name),
     Rule("volume-name-twice", "error", _volume_name_twice),
-    Rule("mount-propagation", "error", _mount_propagation),
+    Rule("mount-propagation-unprivileged", "error", _mount_propagation),
     Rule("path-leads-out", "error", _path_leads_out),
     Rule("host-path-of-the-node", "warning", _host_path),
     Rule("host-path-form", "error", _host_path_form),
-    Rule("empty-dir", "error", _empty_dir),
+    Rule("empty-dir-form", "error", _empty_dir),
     Rule("memory-volume-without-limit", "warning", _memory_volume_without_limit),
     Rule("volume-driver", "error", _driver),
 )
