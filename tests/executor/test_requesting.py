@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from runner.executor.requesting import pod_request
 from runner.job.outcome import JobConfigurationError
+from runner.job.quantity import parse_quantity
+from runner.podspec.pod import build_pod, pod_warnings
 from runner.podspec.request import PodRequest
 from runner.testing.payloads import image
 from tests.executor.parts import job_request
@@ -120,3 +125,65 @@ def test_service_of_the_configuration_is_allowed_when_the_list_does_not_name_it(
 def test_line_of_the_log_is_not_forged_when_an_image_has_two() -> None:
     """Nothing could run it anyway."""
     assert refused(image=image("a\nERROR: Job failed")) == '"a\\nERROR: Job failed" is no name of an image'
+
+
+TEXT = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["$A", "${A}", "busybox:1", "ruby:3", "db", "a b", "1000:0", "0", "-1", "2", "500m", "x\ny", "☃"]),
+)
+IMAGES = st.sampled_from(["ruby:3", "busybox:1", "helper:1", "$A"]) | TEXT
+AMOUNT = st.sampled_from(["500m", "1", "1000m", "0.1"]) | st.sampled_from(["500m", "0"]) | TEXT
+SERVICES = st.builds(
+    lambda name, alias, user, values: image(
+        name,
+        alias=alias,
+        executor_opts={"kubernetes": {"user": user}},
+        variables=[{"key": f"KUBERNETES_SERVICE_{key}", "value": value} for key, value in values.items()],
+    ),
+    IMAGES,
+    st.sampled_from(["", "db", "a,b"]) | TEXT,
+    TEXT,
+    st.dictionaries(st.sampled_from(["CPU_LIMIT", "MEMORY_REQUEST", "CPU_REQUEST"]), AMOUNT, max_size=2),
+)
+KUBERNETES = {
+    "allowed_images": ["ruby:*", "busybox:[0-9]"],
+    "allowed_services": ["**"],
+    "allowed_users": ["1000", "x"],
+    **{
+        f"{scope}{amount}_overwrite_max_allowed": "1"
+        for scope in ("", "service_", "helper_")
+        for amount in ("cpu_limit", "cpu_request", "memory_limit", "memory_request")
+    },
+}
+AMOUNTS = [f"KUBERNETES_{key.removesuffix('_overwrite_max_allowed').upper()}" for key in KUBERNETES if "_max_" in key]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    name=IMAGES,
+    user=TEXT,
+    services=st.lists(SERVICES, max_size=3),
+    amounts=st.dictionaries(st.sampled_from(AMOUNTS), AMOUNT, max_size=3),
+    value=IMAGES,
+)
+def test_no_job_gets_out_of_its_bounds(
+    name: str, user: str, services: list[dict[str, Any]], amounts: dict[str, str], value: str
+) -> None:
+    """Whatever a job says: JobConfigurationError, or a pod with an allowed image, user and amounts, and plain notes."""
+    told: list[tuple[str, str]] = []
+    build = image(name, executor_opts={"kubernetes": {"user": user}})
+    try:
+        job = {"image": build, "services": services, "variables": {**amounts, "A": value}}
+        pod = requested(told=told, kubernetes=KUBERNETES, **job)
+        manifest = build_pod(pod)
+    except JobConfigurationError as refusal:
+        assert "\n" not in refusal.message  # noqa: PT017 - which of both happens is the job's choice
+        return
+    assert re.fullmatch(r"ruby:[^/]*|busybox:[0-9]|helper:1", pod.build_image, re.DOTALL)
+    for container in manifest["spec"]["containers"]:
+        assert container["securityContext"].get("runAsUser") in (None, 1000)
+        assert "runAsGroup" not in container["securityContext"] or container["securityContext"]["runAsGroup"] > 0
+        for amount in container.get("resources", {}).values():
+            assert all(0 <= parse_quantity(text).value <= 1 for text in amount.values())
+    assert all(line.isprintable() for _, line in told)
+    assert all(line.isprintable() for line in pod_warnings(pod))
