@@ -14,10 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from runner.executor.availability import until_available, until_namespace_is_ready
+from runner.executor.entrypoint import EntrypointLog
 from runner.executor.events import PodEvents
 from runner.executor.registries import find_logins
 from runner.executor.resources import Resources, all_of
 from runner.executor.waiting import PodWait
+from runner.podspec.containers import HONOR_ENTRYPOINT_FLAG
 from runner.podspec.creation import namespaces, objects_of_pod, secrets_before_pod, with_credentials
 from runner.podspec.events import EventTable
 from runner.podspec.labels import NAME_LABEL
@@ -70,6 +72,7 @@ class PodLaunch:
         """The pod there is, or the one to come."""
         self.watch: PodWatch | None = None
         self.events: PodEvents | None = None
+        self._entrypoint: EntrypointLog | None = None
         self._cluster = cluster
         self._sink = sink
         self._policies = policies
@@ -102,8 +105,7 @@ class PodLaunch:
 
     async def remove(self) -> None:
         """Delete the pod, with it everything that it owns, and the job's own namespace."""
-        if self.events:
-            self.events.close()
+        self._unfollow()
         async with AsyncExitStack() as last:
             last.push_async_callback(self._cluster.leave)
             if self._place:
@@ -155,6 +157,9 @@ class PodLaunch:
         follows = pod.flag(EVENTS_FLAG, default=False)
         if follows:
             group.start_soon(self.events.follow, self._table, name=f"events of {name}")
+        if pod.flag(HONOR_ENTRYPOINT_FLAG, default=False):
+            self._entrypoint = EntrypointLog(client, self._sink, namespace=namespace, name=name)
+            group.start_soon(self._entrypoint.follow, name=f"entrypoint of {name}")
         wait = PodWait(
             client, self.watch, self._sink, namespace=namespace, name=name, settings=kubernetes, quiet=follows
         )
@@ -196,12 +201,16 @@ class PodLaunch:
             next_attempt_line(attempt=attempt, image=image, container=container, policy=left.current()[container]),
         )
 
+    def _unfollow(self) -> None:
+        for followed in (self.events, self._entrypoint):
+            if followed:
+                followed.close()
+
     async def _clear(self) -> None:
         """Remove a pod that will not run, so that the next one has room."""
         assert self.watch is not None  # there is a pod
-        assert self.events is not None
         assert self._resources is not None
-        self.events.close()
+        self._unfollow()
         await self._resources.delete_all(grace_seconds=self._grace)
         await self.watch.until_gone(timeout=GONE_TIMEOUT)
         self.watch.close()

@@ -30,8 +30,10 @@ COLLECTOR_FLAG = "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR"
 DUMB_INIT_FLAG = "FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR"
 """Puts an init process before the agents; an init container brings it."""
 
+HONOR_ENTRYPOINT_FLAG = "FF_KUBERNETES_HONOR_ENTRYPOINT"
+"""Starts the agents through the entrypoints of their images."""
+
 _OPEN_STDIN = {"stdin": True, "stdinOnce": False}
-_HONOR_ENTRYPOINT = "FF_KUBERNETES_HONOR_ENTRYPOINT"
 _LEGACY = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
 
 
@@ -165,7 +167,7 @@ def dumb_init(request: PodRequest) -> str:
 
 def _entrypoint(request: PodRequest, command: tuple[str, ...]) -> Manifest:
     """Start our command instead of the image's entrypoint, or through it where the flag says so."""
-    honored = request.flag(_HONOR_ENTRYPOINT, default=False)
+    honored = request.flag(HONOR_ENTRYPOINT_FLAG, default=False)
     init = [dumb_init(request), "--"] if request.flag(DUMB_INIT_FLAG, default=False) else []
     return {"args" if honored else "command": [*init, *command]}
 
@@ -196,7 +198,7 @@ def _startup_probe(request: PodRequest) -> Manifest:
 
 
 def _waits_for_entrypoint(request: PodRequest) -> bool:
-    return request.flag(_HONOR_ENTRYPOINT, default=False) and request.flag(_LEGACY, default=False)
+    return request.flag(HONOR_ENTRYPOINT_FLAG, default=False) and request.flag(_LEGACY, default=False)
 
 
 def _started_mark(request: PodRequest) -> str:

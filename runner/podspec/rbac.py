@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from runner.config.model import RunnerConfig
 from runner.job.feature_flags import resolve_flags
 from runner.job.variables import environment_variables
+from runner.podspec.containers import HONOR_ENTRYPOINT_FLAG
 from runner.podspec.manifest import Manifest
 
 KeyPath = tuple[str, ...]
@@ -179,6 +180,10 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
         Right(resource="pods/log", verbs=("get",), reason="the question whether the pod's node answers"),
     ),
     (
+        _flag(HONOR_ENTRYPOINT_FLAG),
+        Right(resource="pods/log", verbs=("get",), reason="what the image's entrypoint prints, in the job's log"),
+    ),
+    (
         _flag(LEGACY_FLAG),
         Right(resource="pods/exec", verbs=_WEBSOCKET, reason="stages by exec; a WebSocket, as above"),
     ),
@@ -192,7 +197,12 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
     ),
 )
 
-FLAGS_WITH_RIGHTS = ("FF_PRINT_POD_EVENTS", "FF_WAIT_FOR_POD_TO_BE_REACHABLE", LEGACY_FLAG)
+FLAGS_WITH_RIGHTS = (
+    "FF_PRINT_POD_EVENTS",
+    "FF_WAIT_FOR_POD_TO_BE_REACHABLE",
+    HONOR_ENTRYPOINT_FLAG,
+    LEGACY_FLAG,
+)
 """Feature flags that need a right of their own."""
 
 
