@@ -47,7 +47,7 @@ class Options:
 @click.option("--explain", is_flag=True, help="Say of each field where its value comes from.")
 @click.option("--diff", nargs=2, metavar="A B", type=click.Path(dir_okay=False), help="Compare two configurations.")
 @click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
-@click.option("--full", is_flag=True, help="With the whole script of the pod's agents.")
+@click.option("--full", is_flag=True, help="Leave nothing out: the agents' scripts, flags at their defaults.")
 @click.option("--no-color", is_flag=True, help="Plain output.  [env: NO_COLOR]")
 def command(
     *,
