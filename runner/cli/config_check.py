@@ -54,10 +54,11 @@ def command(file: str | None, form: str, *, files: bool, list_rules: bool) -> in
 
 
 def _list_rules() -> int:
-    from runner.config.checks.check import rule_sentences
+    from runner.config.checks.check import rule_sentences, rule_severities
 
+    severities = rule_severities()
     for rule, sentence in sorted(rule_sentences().items()):
-        click.echo(f"{rule:34}{sentence}")
+        click.echo(f"{rule:34} {severities[rule]:8} {sentence}")
     return 0
 
 

@@ -73,6 +73,17 @@ ENVIRONMENT_UNSET: Final = "environment-unset"
 """A variable that `url` or `token` names has no value here."""
 
 
+def rule_severities() -> Mapping[str, Severity]:
+    """Every kind of finding there is, with how bad it is."""
+    return {
+        **{rule: told.severity or "warning" for rule, told in TOLD_BY_LOADER.items()},
+        ENVIRONMENT_UNSET: "warning",
+        **{rule.id: rule.severity for rule in WHOLE_RULES},
+        **{rule.id: rule.severity for rule in RUNNER_RULES},
+        **{rule.id: rule.severity for rule in KUBERNETES_RULES},
+    }
+
+
 def rule_sentences() -> Mapping[str, str]:
     """Every kind of finding there is, with one sentence on what it is about."""
     return {

@@ -28,9 +28,9 @@ class Told:
 
 TOLD_BY_LOADER: Final[Mapping[str, Told]] = MappingProxyType(
     {
-        "toml-syntax": Told("The text is no TOML.", "correct the line, or the one before it"),
-        "invalid-value": Told("A value has a wrong type or form, or a key is missing."),  # the loader says which
-        "too-many-labels": Told("A runner has more labels than GitLab takes.", "take some away"),
+        "toml-syntax": Told("The text is no TOML.", "correct the line, or the one before it", "error"),
+        "invalid-value": Told("A value has a wrong type or form, or a key is missing.", severity="error"),
+        "too-many-labels": Told("A runner has more labels than GitLab takes.", "take some away", "error"),
         "former-key": Told("A key has another name today.", says_remedy=True),
         "unknown-key": Told(
             "A key is unknown.", "look it up in docs/configuration.md, or take it away", says_remedy=True
