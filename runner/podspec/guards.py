@@ -8,7 +8,7 @@ Runner does.
 from functools import lru_cache
 from typing import Any
 
-from runner.job.quantity import QuantityError, parse_quantity
+from runner.job.quantity import Quantity, QuantityError, parse_quantity
 from runner.podspec.quoting import quoted, shown
 
 _PATTERN_MEMORY_BYTES = 2 * 1024 * 1024
@@ -43,7 +43,7 @@ def amount_within(limit: str, text: str, *, resource: str) -> str:
     Raises GuardError, with GitLab Runner's words, for what is more, less than nothing, or no amount.
     """
     try:
-        amount, most = parse_quantity(text), parse_quantity(limit)
+        amount, most = parse_quantity(text), _limit(limit)
     except QuantityError as error:
         raise GuardError(f"parsing resource limit: {shown(str(error))}") from None
     if amount > most:
@@ -53,6 +53,11 @@ def amount_within(limit: str, text: str, *, resource: str) -> str:
     if amount.value < 0:
         raise GuardError(f"parsing resource limit: {quoted(text)} is less than nothing")
     return str(amount)
+
+
+@lru_cache(maxsize=256)
+def _limit(text: str) -> Quantity:
+    return parse_quantity(text)
 
 
 @lru_cache(maxsize=256)
