@@ -241,6 +241,12 @@ def resources() -> Iterator[Row]:
 GENERAL_SECURITY = (
     Row(key="privileged", toml="privileged = true", difference=everywhere("securityContext.privileged", True)),
     Row(
+        key="allow_privileged",
+        toml="allow_privileged = true",
+        payload={"variables": {"privileged": "TRUE"}},
+        difference=everywhere("securityContext.privileged", True),
+    ),
+    Row(
         key="allow_privilege_escalation",
         toml="allow_privilege_escalation = false",
         difference=everywhere("securityContext.allowPrivilegeEscalation", False),

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from runner.config.patches import PodPatch
 from runner.job.outcome import JobConfigurationError
+from runner.podspec.patches import BETA_WARNING, SpecPatch, read_patches
 from runner.podspec.pod import build_pod, pod_warnings
 
 POD = "runner-abcdefghi-project-77-concurrent-0-q1w2e3r4"
@@ -297,3 +299,35 @@ def test_pod_warnings_when_configuration_is_half_wrong(make_request: Any) -> Non
 def test_pod_warnings_are_none_when_all_is_well(make_request: Any) -> None:
     """A clean job has a clean log."""
     assert pod_warnings(make_request()) == ()
+
+
+def patches(*texts: str) -> tuple[SpecPatch, ...]:
+    """Strategic patches of these texts."""
+    return read_patches([PodPatch(patch=text) for text in texts], str)
+
+
+def test_patches_change_the_spec_alone_when_there_are_some(make_request: Any) -> None:
+    """They come last, in their order; metadata and the log's first line say nothing of what they do."""
+    request = make_request(patches=patches("{hostname: a, metadata: {name: x}}", "hostname: b"))
+    plain, patched = build_pod(make_request()), build_pod(request)
+
+    assert patched["metadata"] == plain["metadata"]
+    assert patched["spec"] == {**plain["spec"], "hostname": "b", "metadata": {"name": "x"}}
+    assert pod_warnings(request) == (BETA_WARNING,)
+
+
+def test_build_pod_refuses_when_a_patch_does_not_apply(make_request: Any) -> None:
+    """Before anything is created, with the patch's number."""
+    request = make_request(patches=patches("hostname: a", "containers: [{image: x}]"))
+
+    with pytest.raises(JobConfigurationError, match=r'the pod_spec patch number 2 has an element of "containers"'):
+        build_pod(request)
+
+
+def test_pod_warnings_name_the_init_containers_context_when_it_is_wrong(make_request: Any) -> None:
+    """The fifth security context is looked at like the others."""
+    request = make_request(kubernetes={"init_permissions_container_security_context": {"proc_mount": "x"}})
+
+    assert pod_warnings(request) == (
+        'init_permissions_container_security_context: proc_mount "x" is left out: it is neither Default nor Unmasked.',
+    )

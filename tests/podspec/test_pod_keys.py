@@ -50,7 +50,6 @@ ELSEWHERE = {
         "services.suspend_data_path",
     },
     "says what messages call a patch": {"pod_spec.name"},
-    "lets a job ask": {"allow_privileged"},
     "depends on the machine; test_helper_image.py": {"helper_image_autoset_arch_and_os"},
 }
 """Keys that do not show in the pod, by what they are for."""
