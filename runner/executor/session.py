@@ -49,6 +49,14 @@ What a dead connection can hold without blocking the next (decision 001).
 ACK_BYTES = WINDOW_BYTES // 4
 RECONNECT_INTERVALS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 SYNC_TIMEOUT = 30.0
+"""Seconds for an agent to answer a new connection."""
+
+DEAF_TIMEOUT = 300.0
+"""Seconds of connections that no agent answers, after which the pod is given up.
+
+A container whose runtime was started again has lost its stdin for ever.
+"""
+
 PING_INTERVAL = 30.0
 SILENCE_TIMEOUT = 75.0
 TROUBLE_LINES = 20
@@ -62,10 +70,19 @@ class PodSession:
     """
 
     def __init__(
-        self, connect: Callable[[], AbstractAsyncContextManager[AttachStream]], sink: LogSink, *, job_id: int
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[AttachStream]],
+        sink: LogSink,
+        *,
+        job_id: int,
+        sync_timeout: float = SYNC_TIMEOUT,
+        deaf_timeout: float = DEAF_TIMEOUT,
     ) -> None:
         self._connect = connect
         self._sink = sink
+        self._sync_timeout = sync_timeout
+        self._deaf_timeout = deaf_timeout
+        self._unanswered = 0.0
         self._log = log.bind(job=job_id)
         self._outbox = Outbox()
         self._unsent: deque[bytes] = deque()
@@ -177,15 +194,26 @@ class PodSession:
         self._acknowledged = self._sink.offset
         resume = f"resume {token} {self._sink.offset} {self._sink.lines} {WINDOW_BYTES}"
         self._send((b"\n", command_line(resume), *self._outbox))
-        self._heard_at = anyio.current_time()
+        self._heard_at = began = anyio.current_time()
+        output, lines = SyncedBytes(token.encode("ascii")), SyncedLines(token.encode("ascii"))
         async with anyio.create_task_group() as group:
             group.start_soon(self._write, stream, group.cancel_scope)
-            await self._read(stream, token.encode("ascii"))
+            group.start_soon(self._expect_answer, lines, group.cancel_scope)
+            await self._read(stream, output, lines)
             group.cancel_scope.cancel()
+        self._unanswered = 0.0 if lines.synced else self._unanswered + anyio.current_time() - began
+        if self._unanswered >= self._deaf_timeout:
+            self.refuse("the pod's agent does not answer any more: was the node's container runtime started again?")
 
-    async def _read(self, stream: AttachStream, token: bytes) -> None:
+    async def _expect_answer(self, lines: SyncedLines, scope: anyio.CancelScope) -> None:
+        """Give a connection up that no agent answers."""
+        await anyio.sleep(self._sync_timeout)
+        if not lines.synced:
+            self._log.warning("the pod's agent does not answer, connecting anew")
+            scope.cancel()
+
+    async def _read(self, stream: AttachStream, output: SyncedBytes, lines: SyncedLines) -> None:
         """Take frames until the connection is lost."""
-        output, lines = SyncedBytes(token), SyncedLines(token)
         try:
             while True:
                 frame = await stream.receive()

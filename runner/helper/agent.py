@@ -49,6 +49,7 @@ class Agent:
         self._delivery = Delivery(scripts)
         self._commands = CommandReader()
         self._stdin_open = True
+        self._stays = os.getpid() == 1
         # The journal lies in the directory too: it is watched for files, not for growth, or each line would wake us.
         self._news = watch(logs, IN_FILES)
         self._growth = watch(log_path, IN_MODIFY)
@@ -57,9 +58,13 @@ class Agent:
         self._signals = self._take_signals()
 
     def run(self) -> int:
-        """Serve until stdin has ended and the last stage with it; TERM leaves at once, from the signal's handler."""
+        """Serve until stdin has ended and the last stage with it; TERM leaves at once, from the signal's handler.
+
+        Process 1 stays without stdin too, which a container loses when its runtime is started again: the stages of the
+        other container go on, and are still to be recorded.
+        """
         self._stages.settle()
-        while self._stdin_open or len(self._stages):
+        while self._stdin_open or self._stays or len(self._stages):
             ready = self._wait()
             if _STDIN in ready:
                 self._read_commands()
@@ -268,7 +273,7 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the agent over the standard streams. Exit code: 0 after stdin's end, 143 after TERM, 2 for misuse."""
+    """Run the agent over the standard streams. Exit code: 143 after TERM, 0 after stdin's end, 2 for misuse."""
     try:
         options = _options(argv)
         keep_bytes = int(options["--keep"]) if "--keep" in options else None

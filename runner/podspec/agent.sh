@@ -492,7 +492,7 @@ leave() {
 }
 
 trap leave TERM INT HUP
-_reader= _recorder= _tree=
+_reader= _recorder= _tree= _deaf=
 #helper{
 _tick=0.2
 sleep 0.01 2>/dev/null || _tick=1
@@ -507,9 +507,18 @@ while :; do
     _recorder=$!
   }
 #}
+  [ "$_deaf" ] && {
+    sleep 60 &
+    wait $!
+    continue
+  }
   reader <&3 3<&- &
   _reader=$!
-  wait "$_reader" && break
+  wait "$_reader" && {
+    # Process 1 stays until it is told to go, where it can sleep: other containers' stages are still to be recorded.
+    [ "${$}" = 1 ] && [ "$_sleep" ] || break
+    _deaf=1
+  }
   # All who were killed with it shall be gone when the new one looks for what is lost.
   nap
 done

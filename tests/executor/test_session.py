@@ -9,11 +9,13 @@ from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 
 from runner.executor.session import PodSession
 from runner.kube.attach import open_attach
+from runner.kube.channels import STDERR, V5
 from runner.kube.client import KubeClient
-from runner.testing.faults import CutResponse, FaultRule, Reply
+from runner.testing.faults import CutResponse, FaultRule, Handler, Reply
 from runner.testing.kubelets import Fate, Mishap, Script, ScriptedKubelet, ScriptedPod
 from runner.testing.kubernetes import KubernetesServer
 from runner.trace.journal import ExitEntry, NoteEntry
@@ -25,13 +27,13 @@ ALL = b"".join(data for _, data in NUMBERED)
 
 
 @asynccontextmanager
-async def talking(client: KubeClient, sink: Sink) -> AsyncIterator[PodSession]:
+async def talking(client: KubeClient, sink: Sink, **over: float) -> AsyncIterator[PodSession]:
     """A session that runs beside the test."""
 
     def connect() -> Any:
         return open_attach(client, "default", "job-pod", container="helper", stdin=True, stdout=True, stderr=True)
 
-    session = PodSession(connect, sink, job_id=1)
+    session = PodSession(connect, sink, job_id=1, **over)
     session.attach_log()
     async with anyio.create_task_group() as group:
         group.start_soon(session.run)
@@ -135,6 +137,39 @@ async def test_the_right_to_attach_is_missing(
     assert session.ended
     assert "does not allow attaching to the pod" in session.refused
     assert 'resource "pods/attach"' in session.refused
+
+
+async def _deaf(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take an attach and say what nobody waits for, until the client goes."""
+    del handler
+    socket = web.WebSocketResponse(protocols=(V5,))
+    await socket.prepare(request)
+    await socket.send_bytes(bytes((STDERR,)) + b"sync of an earlier connection\n")
+    async for _ in socket:
+        pass
+    return socket
+
+
+async def test_an_agent_that_hears_nothing_is_given_up(
+    server: KubernetesServer, client: KubeClient, sink: Sink, pod: ScriptedPod
+) -> None:
+    """Connections that bring no answer are made anew, but not for ever."""
+    server.faults.add(FaultRule("GET", "/attach", _deaf, times=None))
+    async with talking(client, sink, sync_timeout=0.02, deaf_timeout=0.05) as session:
+        assert not await session.begin("prepare_script-1", "true\n")
+    assert session.connections >= 2
+    assert "does not answer any more" in session.refused
+
+
+async def test_an_agent_that_answers_again_is_not_given_up(
+    server: KubernetesServer, client: KubeClient, sink: Sink, pod: ScriptedPod
+) -> None:
+    """An answer makes up for the connections before it that brought none."""
+    server.faults.add(FaultRule("GET", "/attach", _deaf, times=2))
+    async with talking(client, sink, sync_timeout=0.2, deaf_timeout=30) as session:
+        assert (await run(session, sink)).code == 3
+        assert session.connections >= 3
+    assert (sink.raw, session.refused) == (ALL, "")
 
 
 async def test_a_busy_server_is_asked_again(

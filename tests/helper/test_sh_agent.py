@@ -277,9 +277,34 @@ def process_one(build: AgentProcess) -> AgentProcess:
     """A build agent that is process 1 of its own namespace."""
     if not can_unshare():
         pytest.skip("this user may not make process namespaces")
-    plain = build.command
-    build.command = lambda: ["unshare", "--pid", "--fork", "--mount-proc", *plain()]  # type: ignore[method-assign]
-    return build.start()
+    return as_process_one(build).start()
+
+
+def as_process_one(agent: AgentProcess) -> AgentProcess:
+    """Give an agent a process namespace of its own when it starts."""
+    plain = agent.command
+    agent.command = lambda: ["unshare", "--pid", "--fork", "--mount-proc", *plain()]  # type: ignore[method-assign]
+    return agent
+
+
+@pytest.mark.parametrize("kind", ["python", *SHELLS])
+def test_process_one_stays_when_its_stdin_has_ended(kind: str, make_agent: Callable[..., AgentProcess]) -> None:
+    """A container runtime that is started again closes it: what goes on in the pod is recorded until TERM comes."""
+    if not can_unshare():
+        pytest.skip("this user may not make process namespaces")
+    helper = as_process_one(make_agent(kind)).start()
+    helper.send("begin step_script-1")
+    journal = helper.logs / "journal"
+    wait_until(lambda: "start step_script-1 " in content(journal))
+    assert helper.process.stdin is not None
+    helper.process.stdin.close()
+    (helper.logs / "step_script-1.started").write_text("build\n")
+    wait_until(lambda: "ran step_script-1 " in content(journal))
+    (helper.logs / "step_script-1.exit").write_text("3 0 .\n")
+    wait_until(lambda: "exit step_script-1 3 0 " in content(journal))
+    assert helper.process.poll() is None
+    os.kill(helper.family()[1], signal.SIGTERM)
+    assert helper.process.wait(5) == 143
 
 
 def test_process_one_outlives_a_job_that_kills_everything(process_one: AgentProcess) -> None:
