@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -36,15 +37,29 @@ def _place(old: Sequence[str], at: int, changed: str) -> str:
     """Name the object, tables and items around a line by the lines above it that are less indented."""
     names: list[str] = []
     margin = _margin(changed)
-    for line in reversed(old[:at]):
+    for number in range(at - 1, -1, -1):
+        line = old[number]
         if line == "---":
             break
         if line.startswith("kind: "):
             names.append(line.removeprefix("kind: "))
         elif line.strip() and _margin(line) < margin:
+            words = line.strip()
+            if not words.startswith("- ") or margin > _margin(line) + 2:  # else only beside the item's first key
+                names.append(words.removeprefix("- ").removesuffix(":"))
             margin = _margin(line)
-            names.append(line.strip().removeprefix("- ").removeprefix("name: ").removesuffix(":"))
+            if words.startswith("- "):
+                names.append(_item_name(old, number))
     return " > ".join(reversed(names))
+
+
+def _item_name(old: Sequence[str], number: int) -> str:
+    """The name of the item of a list that begins in a line, wherever in the item it stands; else the line itself."""
+    margin = _margin(old[number])
+    item = [old[number].replace("- ", "  ", 1)]
+    item += itertools.takewhile(lambda each: _margin(each) > margin, old[number + 1 :])
+    head = " " * (margin + 2) + "name: "
+    return next((each.removeprefix(head) for each in item if each.startswith(head)), old[number].strip())
 
 
 def _margin(line: str) -> int:

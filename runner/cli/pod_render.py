@@ -166,7 +166,7 @@ def _last_ones(variables: Variables) -> Iterable[Variable]:
 
 def _is_private(variable: Variable) -> bool:
     """`environment` of the configuration gives internal variables that are not public; nothing else does."""
-    return variable.internal and not variable.public
+    return variable.internal and not variable.public and variable.key not in FLAGS
 
 
 def _steady(manifest: Manifest, job: Job) -> Manifest:
