@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,14 +15,17 @@ import orjson
 from anyio.abc import TaskGroup, TaskStatus
 
 from runner.executor.cluster import Cluster
+from runner.executor.health import until_services_answer
 from runner.executor.launching import PodLaunch
 from runner.executor.refusals import job_error, refusal
 from runner.executor.requesting import pod_request
 from runner.executor.session import PodSession
 from runner.executor.stages import AttachStages, ExecStages, Stages
+from runner.job.outcome import JobError
 from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
 from runner.kube.errors import KubeError
+from runner.podspec.health import HealthCheck, health_checks
 from runner.podspec.labels import manager_selector
 from runner.podspec.pod import build_pod, own_containers, pod_warnings
 from runner.podspec.pull import pull_policies
@@ -81,7 +84,9 @@ class KubernetesExecutor:
         log.note("plain", f"Using Kubernetes executor with image {pod.build_image} ...")
         legacy = request.feature_flags.get(LEGACY_FLAG, False)
         log.note("plain", f"Using {'exec' if legacy else 'attach'} strategy to execute scripts...")
-        build_pod(pod)  # what cannot become one shows before anything is created
+        # What cannot become a pod shows before anything is created.
+        build_pod(pod)
+        checks = health_checks(pod)
         for warning in pod_warnings(pod):
             log.note("warning", warning)
         policies = pull_policies(pod, own_containers(pod))
@@ -99,19 +104,27 @@ class KubernetesExecutor:
             record=_record(request, now=pod.now),
             home=self._home,
         )
-        return KubernetesEnvironment(cluster, request, launch, log, legacy=legacy)
+        return KubernetesEnvironment(cluster, request, launch, log, checks=checks, legacy=legacy)
 
 
 class KubernetesEnvironment:
     """One job's pod."""
 
     def __init__(
-        self, cluster: Cluster, request: JobRequest, launch: PodLaunch, sink: LogSink, *, legacy: bool
+        self,
+        cluster: Cluster,
+        request: JobRequest,
+        launch: PodLaunch,
+        sink: LogSink,
+        *,
+        checks: tuple[HealthCheck, ...],
+        legacy: bool,
     ) -> None:
         self._cluster = cluster
         self._request = request
         self._launch = launch
         self._sink = sink
+        self._checks = checks
         self._legacy = legacy
         self._stages: Stages | None = None
         self._background = anyio.CancelScope()
@@ -124,6 +137,8 @@ class KubernetesEnvironment:
             raise refusal(error, self._launch.pod) from error
         self._stages = self._make_stages()
         group.start_soon(self._run_background, name=f"pod {self._launch.pod.names.pod}")
+        if self._checks:
+            await self._check_services(self._stages)
 
     async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
         """Run one attempt of a stage, drain its output and say what was seen."""
@@ -135,6 +150,18 @@ class KubernetesEnvironment:
         if evidence.exit_code != 0:
             await self._launch.tell_warnings()
         return evidence
+
+    async def _check_services(self, stages: Stages) -> None:
+        """Wait until the services that name a port take connections."""
+        pod = self._launch.pod
+        try:
+            with closing(await self._launch.watch_again()) as watch:
+                await until_services_answer(self._checks, stages, watch, config=pod.config)
+        except KubeError as error:
+            raise job_error(error, pod) from error
+        except JobError:
+            await self._launch.tell_warnings()
+            raise
 
     async def remove(self) -> None:
         """Delete the pod, and with it everything it owns."""

@@ -98,6 +98,13 @@ class PodLaunch:
             await self._clear()
             self.pod = _renamed(self.pod, self._policies)
 
+    async def watch_again(self) -> PodWatch:
+        """Follow the pod that runs once more, beside `watch`; close it after use."""
+        pod = self.pod
+        return await self._cluster.watch(
+            pod.pod_namespace, self._selector, pod.names.pod, poll_interval=pod.kubernetes.poll_interval
+        )
+
     async def tell_warnings(self) -> None:
         """Write the warnings of the cluster about the pod there is, after something failed."""
         if self.events:

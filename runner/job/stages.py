@@ -23,6 +23,8 @@ class Stage(StrEnum):
     """A section only: no script belongs to it."""
     PREPARE_EXECUTOR = "prepare_executor"
     """A section only: no script belongs to it."""
+    HEALTH_CHECK = "health_check"
+    """Within the preparation, for services that name a port to wait for."""
     PREPARE_SCRIPT = "prepare_script"
     GET_SOURCES = "get_sources"
     CLEAR_WORKTREE = "clear_worktree"
@@ -42,6 +44,7 @@ _TITLES: Mapping[str, str] = MappingProxyType(
     {
         Stage.RESOLVE_SECRETS: "Resolving secrets",
         Stage.PREPARE_EXECUTOR: 'Preparing the "kubernetes" executor',
+        Stage.HEALTH_CHECK: "Waiting for services",
         Stage.PREPARE_SCRIPT: "Preparing environment",
         Stage.GET_SOURCES: "Getting source from Git repository",
         Stage.CLEAR_WORKTREE: "Deleting all tracked and untracked files due to source fetch failure",
