@@ -23,6 +23,7 @@ import anyio
 import click
 from anyio.abc import TaskGroup
 
+from runner.cli.local_left import left_behind
 from runner.cli.local_log import LiveLog
 from runner.cli.local_table import Row, duration, show_results
 from runner.config.model import Config
@@ -30,7 +31,7 @@ from runner.manager.assemble import assemble
 from runner.manager.logging import setup_logging
 from runner.manager.settings import HELPER_IMAGE_VARIABLE
 from runner.pipeline.order import Order
-from runner.pipeline.payload import job_payload
+from runner.pipeline.payload import Left, job_payload
 from runner.testing.gitlab import GitLabServer
 from runner.testing.harness import embedded_folders
 from runner.testing.kubelets import ProcessKubelet
@@ -101,6 +102,8 @@ class LocalRun:
         self._names: dict[int, str] = {}
         """Job id -> the job's name."""
         self._rows: dict[str, Row] = {}
+        self._left: dict[str, Left] = {}
+        """What each job that is over has left for others."""
         self._signal: signal.Signals | None = None
         self._began = False
         """Whether jobs have been started."""
@@ -248,6 +251,7 @@ class LocalRun:
             with suppress(TimeoutError):
                 await record.wait_finished(timeout=job.timeout + _REPORT_TIMEOUT)
         self._live.end(job.name)
+        self._left[job.name] = left_behind(record, job.name, gitlab.artifacts)
         again = self._order.finished(
             job.name,
             success=record.state == "success",
@@ -270,7 +274,15 @@ class LocalRun:
             checkout=self._checkout,
             occasion=self._occasion,
             extra=self._extra,
+            left=[self._left[name] for name in self._sources(job) if name in self._left],
         )
+
+    def _sources(self, job: LocalJob) -> tuple[str, ...]:
+        """The jobs whose artifacts a job gets."""
+        if job.dependencies is not None:
+            return job.dependencies
+        before = self._pipeline.stages[: self._pipeline.stages.index(job.stage)]
+        return tuple(other.name for other in self._wanted if other.stage in before)
 
     def _on_trace(self, record: JobRecord, data: bytes) -> None:
         self._live.feed(self._names[record.id], data)

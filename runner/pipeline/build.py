@@ -22,11 +22,6 @@ from runner.pipeline.variables import environment, expand, read_variables
 
 DEFAULT_STAGES = (".pre", "build", "test", "deploy", ".post")
 
-_NOT_KEPT = {
-    "artifacts": "what a job leaves behind is not handed to others",
-    "cache": "every job begins without one",
-}
-
 
 def build_pipeline(
     file: str, files: Files, *, predefined: Mapping[str, str], extra: Mapping[str, str] | None = None
@@ -104,7 +99,6 @@ class _Builder:
         if not named:
             raise PipelineError.at(self._tree.place, "there is no job: a job is a mapping with a `script`.")
         check_dependencies(iter(named), {name for name, _ in named} | {draft.job.name for draft in drafts})
-        self._warn_not_kept(named, frame)
         drafts = self._once(drafts)
         drafts.sort(key=lambda draft: frame.stages.index(draft.job.stage))
         absent = Absent(left_out, self._triggers)
@@ -175,13 +169,3 @@ class _Builder:
         part = self._top.get("workflow")
         name = part.get("name") if part else None
         return expand(name.text(), environment(self._predefined, variables, self._extra)) if name else ""
-
-    def _warn_not_kept(self, named: tuple[tuple[str, Table], ...], frame: Frame) -> None:
-        """Say once for each of `artifacts` and `cache` that it does nothing."""
-        for key, consequence in _NOT_KEPT.items():
-            places = [table.place_of(key) for _, table in named if table.get(key)]
-            if frame.defaults.get(key):
-                places.append(frame.defaults.place_of(key))
-            if places:
-                verb = "are" if key == "artifacts" else "is"
-                self._warnings.add(places[0], f"`{key}` {verb} not kept by this version: {consequence}")

@@ -10,9 +10,10 @@ from runner.pipeline.durations import read_duration
 from runner.pipeline.files import Files
 from runner.pipeline.findings import Warnings
 from runner.pipeline.images import read_image, read_services
+from runner.pipeline.kept import read_artifacts, read_caches
 from runner.pipeline.keywords import check_keywords
 from runner.pipeline.located import Part, Table, kind
-from runner.pipeline.model import Environment, LocalJob, LocalVariable, Retry
+from runner.pipeline.model import Environment, LocalCache, LocalJob, LocalVariable, Retry
 from runner.pipeline.needs import Draft, nearest, read_needs
 from runner.pipeline.policies import wanted
 from runner.pipeline.rules import Rule, Rules, read_when
@@ -102,6 +103,7 @@ class _Reader:
         allowed, codes = self._allow_failure(rule)
         image = job.get("image")
         hook = job.get("hooks")
+        dependencies = job.get("dependencies")
         return Draft(
             LocalJob(
                 name=self._name,
@@ -114,6 +116,8 @@ class _Reader:
                 image=read_image(image, self._frame.warnings) if image else None,
                 services=read_services(job.get("services"), self._frame.warnings),
                 variables=variables,
+                artifacts=read_artifacts(job.get("artifacts"), self._frame.warnings),
+                caches=self._caches(variables),
                 when=when,
                 allow_failure=allowed,
                 allowed_exit_codes=codes,
@@ -123,6 +127,7 @@ class _Reader:
                 resource_group=self._resource_group(variables),
             ),
             read_needs((rule.get("needs") if rule else None) or job.get("needs"), self._frame.warnings),
+            dependencies.texts() if dependencies else None,
         )
 
     def _commands(self, key: str) -> tuple[str, ...]:
@@ -205,6 +210,10 @@ class _Reader:
             action=action.text() if action else "start",
             tier=tier.text() if tier else "",
         )
+
+    def _caches(self, variables: tuple[LocalVariable, ...]) -> tuple[LocalCache, ...]:
+        frame, seen = self._frame, self._seen(variables)
+        return read_caches(self._job.get("cache"), variables=seen, files=frame.files, warnings=frame.warnings)
 
     def _resource_group(self, variables: tuple[LocalVariable, ...]) -> str:
         part = self._job.get("resource_group")

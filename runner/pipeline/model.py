@@ -52,6 +52,32 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalArtifact:
+    """One thing that a job sends to GitLab: its archive, or a report."""
+
+    name: str = ""
+    paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    untracked: bool = False
+    when: str = "on_success"
+    expire_in: str = ""
+    type: str = "archive"
+    format: str = "zip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCache:
+    """One cache of a job."""
+
+    key: str
+    paths: tuple[str, ...] = ()
+    untracked: bool = False
+    policy: str = "pull-push"
+    when: str = "on_success"
+    fallback_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalJob:
     """One job, or one of the copies that `parallel` makes."""
 
@@ -69,6 +95,10 @@ class LocalJob:
     """Global ones, then the job's, the matrix' and those of the rule that took it in."""
     needs: tuple[str, ...] | None = None
     """The jobs that have to be over first, each by its whole name; None: all jobs of earlier stages."""
+    artifacts: tuple[LocalArtifact, ...] = ()
+    caches: tuple[LocalCache, ...] = ()
+    dependencies: tuple[str, ...] | None = None
+    """The jobs whose artifacts it gets, each by its whole name; None: those of all jobs of earlier stages."""
     when: str = "on_success"
     """`on_success`, `on_failure`, `always`, `manual` or `delayed`."""
     allow_failure: bool = False

@@ -19,6 +19,8 @@ class Need:
     job: str
     place: Place
     optional: bool = False
+    artifacts: bool = True
+    """Whether its artifacts are fetched."""
     suffixes: tuple[str, ...] | None = None
     """Only these copies of a job with a matrix; None: all of them."""
 
@@ -29,6 +31,8 @@ class Draft:
 
     job: LocalJob
     needs: tuple[Need, ...] | None
+    dependencies: tuple[str, ...] | None = None
+    """The jobs that `dependencies` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ def _need(item: Part, warnings: Warnings) -> Need | None:
         warnings.add(item.place, "`needs` on another project or pipeline is left out: it needs GitLab")
         return None
     job, optional, parallel = item.get("job"), item.get("optional"), item.get("parallel")
+    artifacts = item.get("artifacts")
     if job is None:
         raise item.error("needs a `job`.")
     matrix = parallel.get("matrix") if parallel else None
@@ -62,6 +67,7 @@ def _need(item: Part, warnings: Warnings) -> Need | None:
         job.word(),
         item.place,
         optional=optional is not None and optional.flag(),
+        artifacts=artifacts is None or artifacts.flag(),
         suffixes=tuple(matrix_suffix(row) for row in read_matrix(matrix)) if matrix else None,
     )
 
@@ -88,13 +94,16 @@ class _Settling:
                 self._named.setdefault(name, []).append(draft.job)
 
     def settled(self, draft: Draft) -> LocalJob:
+        named = draft.dependencies
+        wanted = None if named is None else tuple(job.name for name in named for job in self._named.get(name, ()))
         if draft.needs is None:
-            return draft.job
-        names: dict[str, None] = {}
+            return replace(draft.job, dependencies=wanted)
+        names: dict[str, bool] = {}
         for need in draft.needs:
             for other in self._meant(need, draft.job):
-                names[other.name] = None
-        return replace(draft.job, needs=tuple(names))
+                names[other.name] = names.get(other.name, False) or need.artifacts
+        fetched = tuple(name for name, artifacts in names.items() if artifacts and (wanted is None or name in wanted))
+        return replace(draft.job, needs=tuple(names), dependencies=fetched)
 
     def _meant(self, need: Need, job: LocalJob) -> list[LocalJob]:
         found = self._named.get(need.job, [])

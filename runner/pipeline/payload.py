@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from runner.pipeline.model import LocalImage, LocalJob, LocalVariable
+from runner.pipeline.model import LocalArtifact, LocalCache, LocalImage, LocalJob, LocalVariable
 from runner.pipeline.predefined import (
     NO_COMMIT,
     Checkout,
@@ -34,10 +35,32 @@ GIT_DEPTH = 20
 """GitLab's default for a new project."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What an earlier job has left for others."""
+
+    id: int
+    name: str
+    token: str
+    filename: str = ""
+    """Of its archive; empty if it has none."""
+    size: int = 0
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its `dotenv` report."""
+
+
 def job_payload(
-    job: LocalJob, *, id: int, token: str, checkout: Checkout, occasion: Occasion, extra: Mapping[str, str]
+    job: LocalJob,
+    *,
+    id: int,
+    token: str,
+    checkout: Checkout,
+    occasion: Occasion,
+    extra: Mapping[str, str],
+    left: Sequence[Left] = (),
 ) -> Json:
     """Make the 201 body of `POST jobs/request`. `extra` are the command line's variables, which win over the file's."""
+    dotenv = {key: value for each in left for key, value in each.variables.items()}
     return {
         "id": id,
         "token": token,
@@ -62,14 +85,16 @@ def job_payload(
             "protected": False,
         },
         "runner_info": {"timeout": int(job.timeout), "runner_session_url": None},
-        "variables": _variables(job, id=id, token=token, checkout=checkout, occasion=occasion, extra=extra),
+        "variables": _variables(
+            job, id=id, token=token, checkout=checkout, occasion=occasion, extra=dotenv | dict(extra)
+        ),
         "steps": _steps(job),
         "hooks": _hooks(job),
         "image": _image(job.image) if job.image else None,
         "services": [_image(service) for service in job.services],
-        "artifacts": None,
-        "cache": [],
-        "dependencies": [],
+        "artifacts": [_artifact(each) for each in job.artifacts] or None,
+        "cache": [_cache(each) for each in job.caches],
+        "dependencies": [_dependency(each) for each in left if each.filename],
         "credentials": [],
         "features": {"trace_sections": True, "token_mask_prefixes": [], "failure_reasons": list(FAILURE_REASONS)},
     }
@@ -122,6 +147,35 @@ def _hooks(job: LocalJob) -> list[Json]:
     if not job.pre_get_sources_script:
         return []
     return [{"name": "pre_get_sources_script", "script": list(job.pre_get_sources_script)}]
+
+
+def _artifact(each: LocalArtifact) -> Json:
+    return {
+        "name": each.name,
+        "untracked": each.untracked,
+        "paths": list(each.paths),
+        "exclude": list(each.exclude) or None,
+        "when": each.when,
+        "expire_in": each.expire_in,
+        "artifact_type": each.type,
+        "artifact_format": each.format,
+    }
+
+
+def _cache(each: LocalCache) -> Json:
+    return {
+        "key": each.key,
+        "untracked": each.untracked,
+        "policy": each.policy,
+        "paths": list(each.paths),
+        "when": each.when,
+        "fallback_keys": list(each.fallback_keys),
+    }
+
+
+def _dependency(left: Left) -> Json:
+    file = {"filename": left.filename, "size": left.size}
+    return {"id": left.id, "name": left.name, "token": left.token, "artifacts_file": file}
 
 
 def _image(image: LocalImage) -> Json:

@@ -186,7 +186,7 @@ def test_a_job_that_never_begins_shows_the_whole_of_its_log(
     code, out, _ = run("a")
     assert code == 1
     assert "Using Kubernetes executor with image images/missing" in out
-    assert "\x1b[31;1mERROR: Job failed: image pull failed" in out
+    assert '\x1b[31;1mERROR: Job failed: pulling image "images/missing" for container build: image pull failed' in out
     code, out, _ = run("b", "--verbose", "--no-color")
     assert code == 0
     assert "Preparing environment\n" in out
@@ -387,3 +387,21 @@ def test_a_cluster_that_is_not_there_gives_a_sentence(repository: Repository, ru
     assert err.startswith(f"Error: The cluster of {kubeconfig} gives no answer: ")
     kubeconfig.write_text("{")
     assert "cannot be used" in run("--kubeconfig", str(kubeconfig))[2]
+
+
+def test_artifacts_and_variables_pass_between_jobs(repository: Repository, run: Run) -> None:
+    """An archive, and the variables of a `dotenv` report; a job that wants none gets none."""
+    repository(
+        "stages: [build, test]\n"
+        "make:\n  stage: build\n"
+        "  script: [mkdir dist, echo built > dist/app, echo VERSION=1.2 > build.env, echo x > vendor]\n"
+        "  artifacts: {paths: [dist], reports: {dotenv: build.env}}\n"
+        "  cache: {key: deps, paths: [vendor]}\n"
+        "use:\n  stage: test\n  script: [cat dist/app vendor, 'echo version $VERSION']\n"
+        "  cache: {key: deps, paths: [vendor], policy: pull}\n"
+        "alone: {stage: test, script: ['! test -e dist'], dependencies: []}\n"
+    )
+    code, out, err = run("--concurrent", "1")
+    assert (code, err) == (0, ""), out
+    assert "│ built\n" in out
+    assert "│ version 1.2\n" in out

@@ -80,6 +80,7 @@ def test_a_job_has_what_the_file_says(pipeline: Build) -> None:
             LocalVariable(key="F", value=""),
         ),
         needs=(),
+        dependencies=(),
         when="always",
         allow_failure=True,
         allowed_exit_codes=(3, 4),
@@ -186,19 +187,6 @@ def test_of_jobs_with_one_name_the_last_counts(pipeline: Build) -> None:
 
 
 # Warnings --------------------------------------------------------------------------------------------------------
-
-
-def test_artifacts_and_cache_are_warned_of_once_each(pipeline: Build) -> None:
-    """However many jobs have them."""
-    built = pipeline(
-        "a:\n  script: x\n  artifacts: {paths: [x]}\n"
-        "b:\n  script: x\n  artifacts: {paths: [y]}\n  cache: {paths: [z]}\n"
-        "default:\n  cache: {paths: [z]}\n"
-    )
-    assert warnings(built) == [
-        ".gitlab-ci.yml:3: `artifacts` are not kept by this version: what a job leaves behind is not handed to others",
-        ".gitlab-ci.yml:7: `cache` is not kept by this version: every job begins without one",
-    ]
 
 
 @pytest.mark.parametrize(
