@@ -204,6 +204,36 @@ CASES = [
     ),
     Case(
         "affinity-form",
+        kubernetes(
+            WISH
+            + """
+            weight = 100
+            [[runners.kubernetes.affinity.node_affinity.preferred_during_scheduling_ignored_during_execution.preference.match_fields]]
+            key = "metadata.name"
+            operator = "In"
+            values = ["Node_1"]
+        """
+        ),
+        (
+            (
+                "error "
+                "kubernetes.affinity.node_affinity.preferred_during_scheduling_ignored_during_execution.0.preference.match_fields.0.values.0:"
+                ' "Node_1" is no name of a node: the API server refuses such a pod'
+            ),
+        ),
+        kubernetes(
+            WISH
+            + """
+            weight = 100
+            [[runners.kubernetes.affinity.node_affinity.preferred_during_scheduling_ignored_during_execution.preference.match_fields]]
+            key = "metadata.name"
+            operator = "NotIn"
+            values = ["node.1"]
+        """
+        ),
+    ),
+    Case(
+        "affinity-form",
         kubernetes("[runners.kubernetes.affinity.node_affinity.required_during_scheduling_ignored_during_execution]"),
         (
             (

@@ -11,7 +11,15 @@ from runner.config.affinity import (
     SelectorRequirement,
 )
 from runner.config.checks.rules import Problem, Rule, quoted
-from runner.config.checks.words import LABEL_KEY, LABEL_VALUE, is_dns_label, is_label_key, is_label_value
+from runner.config.checks.words import (
+    DNS_SUBDOMAIN,
+    LABEL_KEY,
+    LABEL_VALUE,
+    is_dns_label,
+    is_dns_subdomain,
+    is_label_key,
+    is_label_value,
+)
 from runner.config.kubernetes import KubernetesConfig
 from runner.config.positions import Path
 
@@ -91,6 +99,10 @@ def _node_term(path: Path, term: NodeSelectorTerm) -> Iterator[Problem]:
             )
         if requirement.operator not in ("In", "NotIn") or len(requirement.values) != 1:
             yield Problem(where, f"a field needs In or NotIn, and one value: {_REFUSED}", "write it so")
+        for number, value in enumerate(requirement.values):
+            if not is_dns_subdomain(value):
+                what = f"{quoted(value)} is no name of a node: {_REFUSED}"
+                yield Problem((*where, "values", number), what, f"write {DNS_SUBDOMAIN}")
 
 
 def _pod_affinity(path: Path, pods: PodAffinity) -> Iterator[Problem]:
