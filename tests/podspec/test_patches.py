@@ -95,6 +95,22 @@ def test_patches_build_on_each_other_when_there_are_several() -> None:
     assert patched(add, grow, test)["x"] == {"y": [1, 2]}
 
 
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"patch": "dnsConfig: {searches: [a]}"},
+        {"patch": "dnsConfig: {searches: [a]}", "patch_type": "merge"},
+        {"patch": "[{op: add, path: /dnsConfig, value: {searches: [a]}}]", "patch_type": "json"},
+    ],
+    ids=["strategic", "merge", "json"],
+)
+def test_patch_stays_what_it_is_when_its_result_is_changed(patch: dict[str, str]) -> None:
+    """It is read once for many jobs."""
+    patched(patch)["dnsConfig"]["searches"].append("b")
+
+    assert patched(patch)["dnsConfig"] == {"searches": ["a"]}
+
+
 def test_patch_is_read_from_its_file_when_it_names_one() -> None:
     """The caller reads; what it gives is the text."""
     texts = {"/etc/patch.yaml": "hostname: box"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.podspec.strategic_merge import StrategicMergeError, strategic_merge
+from runner.podspec.strategic_merge import MERGE_KEYS, StrategicMergeError, strategic_merge
 
 BUILD = {
     "name": "build",
@@ -195,6 +195,34 @@ def test_strategic_merge_is_kubectls_when(patch: dict[str, Any], changed: dict[s
 def test_strategic_merge_understands_more_when(patch: dict[str, Any], changed: dict[str, Any]) -> None:
     """kubectl refuses these or leaves a directive in its answer; what they mean is plain."""
     assert strategic_merge(SPEC, patch) == {**SPEC, **changed}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("containers", "name"),
+        ("initContainers", "name"),
+        ("ephemeralContainers", "name"),
+        ("volumes", "name"),
+        ("imagePullSecrets", "name"),
+        ("schedulingGates", "name"),
+        ("resourceClaims", "name"),
+        ("hostAliases", "ip"),
+        ("topologySpreadConstraints", "topologyKey"),
+        ("env", "name"),
+        ("ports", "containerPort"),
+        ("volumeMounts", "mountPath"),
+        ("volumeDevices", "devicePath"),
+        ("ownerReferences", "uid"),
+    ],
+)
+def test_strategic_merge_finds_elements_by_their_key_when_the_list_has_one(name: str, key: str) -> None:
+    """These are all the lists of a pod's spec with a `patchMergeKey`, and no other list is merged."""
+    first, second = {key: "a", "x": 1}, {key: "b", "x": 1}
+
+    assert strategic_merge({name: [first, second]}, {name: [{key: "b", "x": 2}]}) == {name: [first, {key: "b", "x": 2}]}
+    assert strategic_merge({"other": [first, second]}, {"other": [{key: "b"}]}) == {"other": [{key: "b"}]}
+    assert len(MERGE_KEYS) == 14
 
 
 def test_strategic_merge_unites_sets_when_a_claim_is_made_for_the_pod() -> None:
