@@ -22,8 +22,10 @@ command -v runner-helper-agent >/dev/null 2>&1 &&
 #}
 _umask=`umask`
 umask 0
-_setsid= _sleep=
+_setsid= _sleep= _default=
 command -v setsid >/dev/null 2>&1 && _setsid=setsid
+# Shells ignore INT and QUIT in the background, and but for bash none can give them back to a stage.
+[ "$BASH_VERSION" ] || { env --default-signal=INT,QUIT true && _default='env --default-signal=INT,QUIT'; } >/dev/null 2>&1
 command -v sleep >/dev/null 2>&1 && _sleep=sleep
 for _shell in /usr/local/bin/bash /usr/bin/bash /bin/bash /usr/local/bin/sh /usr/bin/sh /bin/sh /busybox/sh; do
   [ -x "$_shell" ] && break
@@ -138,7 +140,6 @@ kills() {
   done
 } 2>/dev/null
 
-# Shells ignore INT and QUIT in the background; those that can give them back to the stage.
 wrap() {
   kills
   _earlier=$_kills
@@ -149,7 +150,7 @@ wrap() {
       echo shell not found
       exit 1
     }
-    exec $_setsid "$_shell" "$_scripts/$1"
+    exec $_default $_setsid "$_shell" "$_scripts/$1"
   ) >>"$_logs/output.log" 2>&1 &
   echo "p $!" >>"$_logs/$1.started"
   wait $!
