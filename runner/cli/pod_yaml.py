@@ -107,6 +107,8 @@ def _scalar(value: object, *, key: bool = False) -> str:
 
 def _item(value: object) -> str:
     """A scalar as it may stand in a list or table on one line."""
+    if value == "":
+        return '""'  # as everybody writes the core group
     text = yaml.safe_dump(
         [value], default_flow_style=True, default_style=_style(value, key=True), width=_WIDEST, allow_unicode=True
     )

@@ -17,6 +17,7 @@ import yaml
 
 from runner.cli.main import main
 from runner.testing.payloads import image, job_payload, variable
+from tests.documents import ROOT, blocks
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -290,6 +291,18 @@ def test_job_of_the_pipeline(run: Run, pipeline: Path) -> None:
     assert environment["CI_SERVER_URL"] == "https://gitlab.example.com"
     assert environment["CI_PIPELINE_CREATED_AT"] == "2026-08-22T10:00:00+00:00"
     assert objects(run("test", "-v", "TEAM=ads", payload="")[1])["Pod "]["metadata"]["labels"]["team"] == "ads"
+
+
+def test_documented_origins_are_printed(run: Run, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transcript of docs/explain.md is what its configuration gives, in that order."""
+    monkeypatch.setenv("RUNNER_TOKEN", "glrt-t1_abcdefghijklmnop")
+    [config] = blocks(ROOT / "docs/explain.md", "toml")
+    [transcript] = blocks(ROOT / "docs/explain.md", "console")
+    (pipeline / "config.toml").write_text(config.text)
+    prompt, *wanted = [line for line in transcript.text.splitlines() if line != "..."]
+    command, _, arguments = prompt.removeprefix("$ runner pod ").partition(" --config config.toml ")
+    printed = iter(run(command, *arguments.split(), payload="")[1].splitlines())
+    assert [line for line in wanted if line not in printed] == []
 
 
 REFUSED = {

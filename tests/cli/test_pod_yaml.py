@@ -60,7 +60,7 @@ def test_short_stand_on_one_line() -> None:
     words: dict[Path, list[str]] = {("env", 0, "name"): ["one", "two"], ("env", 0, "value"): ["two", "three"]}
     text = yaml_text(document, Layout(short=True, beside=words))
     assert text == (
-        "verbs: [get, 'a, b]']\ngroups: ['']\nrules:\n  - x: [1]\nenv:\n  - {name: A, value: '1'}  # one, two, three\n"
+        "verbs: [get, 'a, b]']\ngroups: [\"\"]\nrules:\n  - x: [1]\nenv:\n  - {name: A, value: '1'}  # one, two, three\n"
     )
     assert yaml.safe_load(text) == document
 

@@ -128,6 +128,7 @@ CASES = {
     ),
     "pod_disruption_budget": Case({"pod_disruption_budget": True}, lost=("poddisruptionbudgets",)),
     "events": Case(flag="FF_PRINT_POD_EVENTS"),
+    "entrypoint": Case(flag="FF_KUBERNETES_HONOR_ENTRYPOINT"),
     "reachable": Case(flag="FF_WAIT_FOR_POD_TO_BE_REACHABLE"),
     "ports": Case(job={"image": image("busybox", ports=[{"number": 80}])}, lost=("services",)),
 }
