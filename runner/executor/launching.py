@@ -82,7 +82,8 @@ class PodLaunch:
         self._logins: tuple[RegistryLogin, ...] = ()
         self._table = EventTable()
         self._place: Resources | None = None
-        self._resources: Resources | None = None
+        self._resources: list[Resources] = []
+        """What there is of each pod: the last one's, and what of those before it could not be deleted."""
 
     async def until_running(self, group: TaskGroup) -> None:
         """Make pods until one runs; what follows its events belongs to the job's `group`."""
@@ -119,8 +120,8 @@ class PodLaunch:
                 last.push_async_callback(partial(self._place.delete_all, grace_seconds=None))
             if self.watch:
                 last.callback(self.watch.close)
-            if self._resources:
-                await self._resources.delete_all(grace_seconds=self._grace)
+            for resources in reversed(self._resources):
+                await resources.delete_all(grace_seconds=self._grace)
 
     @property
     def _grace(self) -> float:
@@ -155,12 +156,13 @@ class PodLaunch:
         """Make one pod and wait for it; None when it runs, else what keeps it from that."""
         pod = self.pod = with_credentials(self.pod, self._logins)
         namespace, name, kubernetes = pod.pod_namespace, pod.names.pod, pod.kubernetes
-        self._resources = self._objects(client)
+        resources = self._objects(client)
+        self._resources.append(resources)
         self.watch = await self._cluster.watch(namespace, self._selector, name, poll_interval=kubernetes.poll_interval)
         self.events = PodEvents(
             client, self._sink, namespace=namespace, name=name, warnings=kubernetes.print_pod_warning_events
         )
-        await self._create(self._resources)
+        await self._create(resources)
         follows = pod.flag(EVENTS_FLAG, default=False)
         if follows:
             group.start_soon(self.events.follow, self._table, name=f"events of {name}")
@@ -216,9 +218,8 @@ class PodLaunch:
     async def _clear(self) -> None:
         """Remove a pod that will not run, so that the next one has room."""
         assert self.watch is not None  # there is a pod
-        assert self._resources is not None
         self._unfollow()
-        await self._resources.delete_all(grace_seconds=self._grace)
+        await self._resources[-1].delete_all(grace_seconds=self._grace)
         await self.watch.until_gone(timeout=GONE_TIMEOUT)
         self.watch.close()
 

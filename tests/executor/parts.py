@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.config.model import RunnerConfig
 from runner.executor.base import JobRequest
+from runner.executor.requesting import pod_request
 from runner.job.payload import Job
 from runner.job.variables import Variable, Variables
+from runner.podspec.request import PodRequest
 from runner.shell.directories import Directories
 from runner.testing.payloads import job_payload
 from runner.trace.journal import Entry, ExitEntry, LostEntry, NoteEntry
@@ -87,3 +89,9 @@ def job_request(
         directories=Directories("/builds", "/builds/acme/demo", "/builds/acme/demo.tmp", "/cache"),
         system_id="r_0123456789ab",
     )
+
+
+def request_for_pod(*, job: Mapping[str, Any] | None = None, **kubernetes: Any) -> PodRequest:
+    """A request for the pod of job 4711, with these keys of `[runners.kubernetes]`."""
+    request = job_request(kubernetes=kubernetes, **{"id": 4711, "credentials": [], **(job or {})})
+    return pod_request(request, request.runner, system_id=request.system_id, default_helper_image="helper")

@@ -8,42 +8,19 @@ from typing import Any
 import anyio
 import pytest
 
-from runner.config.model import RunnerConfig
 from runner.executor import availability
 from runner.executor.availability import until_available, until_namespace_is_ready
 from runner.job.outcome import JobConfigurationError, RunnerSystemError
-from runner.job.payload import Job
-from runner.job.variables import Variables
 from runner.kube.client import KubeClient
 from runner.kube.errors import ForbiddenError
-from runner.podspec.names import names_for
-from runner.podspec.request import PodRequest, directories_for
 from runner.testing.kubernetes import KubernetesServer
+from tests.executor.parts import request_for_pod
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "CHECK_INTERVAL", 0.01)
     monkeypatch.setattr(availability, "ACCOUNT_PAUSES", (0.01,) * 200)
-
-
-def pod_request(**kubernetes: Any) -> PodRequest:
-    """A request with these keys of `[runners.kubernetes]`."""
-    job = Job.parse({"id": 4711, "token": "t"})
-    entry = {"url": "https://gitlab.example.com", "token": "t", "kubernetes": kubernetes}
-    config = RunnerConfig.model_validate(entry)
-    return PodRequest(
-        job=job,
-        variables=Variables(),
-        config=config,
-        names=names_for(short_token="t", project_id=1, concurrent_project_id=0, random="q1w2e3r4"),
-        system_id="s",
-        build_image="busybox",
-        helper_image="helper",
-        build_command=("sh",),
-        helper_command=("sh",),
-        directories=directories_for(config, job, "/builds"),
-    )
 
 
 def looks(server: KubernetesServer, name: str) -> int:
@@ -55,20 +32,20 @@ async def test_until_available_when_all_is_there(server: KubernetesServer, clien
     """The account first, then each secret, once each."""
     for name in ("one", "two"):
         server.create("secrets", {"metadata": {"name": name}})
-    wanted = {"service_account": "default", "image_pull_secrets": ["one", "two", "one"]}
-    await until_available(client, pod_request(resource_availability_check_max_attempts=2, **wanted))
+    wanted: dict[str, Any] = {"service_account": "default", "image_pull_secrets": ["one", "two", "one"]}
+    await until_available(client, request_for_pod(resource_availability_check_max_attempts=2, **wanted))
     assert [path.rpartition("/")[2] for _, path in server.requests] == ["default", "one", "two"]
 
 
 async def test_until_available_when_the_check_is_off(server: KubernetesServer, client: KubeClient) -> None:
     """Nothing is asked, whatever is missing."""
-    await until_available(client, pod_request(service_account="missing", image_pull_secrets=["missing"]))
+    await until_available(client, request_for_pod(service_account="missing", image_pull_secrets=["missing"]))
     assert server.requests == ()
 
 
 async def test_until_available_when_no_account_is_named(server: KubernetesServer, client: KubeClient) -> None:
     """The namespace's own account is always there."""
-    await until_available(client, pod_request(resource_availability_check_max_attempts=2))
+    await until_available(client, request_for_pod(resource_availability_check_max_attempts=2))
     assert server.requests == ()
 
 
@@ -84,7 +61,7 @@ async def test_until_available_when_something_never_comes(
 ) -> None:
     """One look more than attempts; then the original's sentence, with the namespace."""
     with pytest.raises(RunnerSystemError) as caught:
-        await until_available(client, pod_request(resource_availability_check_max_attempts=3, **keys))
+        await until_available(client, request_for_pod(resource_availability_check_max_attempts=3, **keys))
     assert caught.value.message == (
         f"Timed out while waiting for {message} to be present in the cluster (namespace default)"
     )
@@ -93,7 +70,7 @@ async def test_until_available_when_something_never_comes(
 
 async def test_until_available_when_it_comes_later(server: KubernetesServer, client: KubeClient) -> None:
     """The pod is made as soon as the secret is there."""
-    request = pod_request(resource_availability_check_max_attempts=1000, image_pull_secrets=["late"])
+    request = request_for_pod(resource_availability_check_max_attempts=1000, image_pull_secrets=["late"])
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
             group.start_soon(until_available, client, request)
@@ -106,7 +83,7 @@ async def test_until_available_looks_for_the_account_that_the_job_chose(
     server: KubernetesServer, client: KubeClient
 ) -> None:
     """Unlike the original, which looks for the configured one; what the job chose in vain is no system failure."""
-    request = pod_request(resource_availability_check_max_attempts=1, service_account="chosen")
+    request = request_for_pod(resource_availability_check_max_attempts=1, service_account="chosen")
     request = replace(request, origins={("service_account",): "KUBERNETES_SERVICE_ACCOUNT_OVERWRITE"})
     with pytest.raises(JobConfigurationError, match=r"ServiceAccount/chosen .* overwrite service_account"):
         await until_available(client, request)
@@ -117,7 +94,7 @@ async def test_until_available_when_looking_is_forbidden(server: KubernetesServe
     server.forbid("get", "secrets")
     with pytest.raises(ForbiddenError):
         await until_available(
-            client, pod_request(resource_availability_check_max_attempts=1, image_pull_secrets=["one"])
+            client, request_for_pod(resource_availability_check_max_attempts=1, image_pull_secrets=["one"])
         )
 
 
@@ -127,7 +104,7 @@ async def test_until_namespace_is_ready_when_its_account_comes_later(
     """A real cluster makes the account a moment after the namespace, and refuses pods before."""
     server.create("namespaces", {"metadata": {"name": "ci-job-4711"}})
     server.delete("serviceaccounts", "default", namespace="ci-job-4711")
-    request = pod_request(namespace_per_job=True)
+    request = request_for_pod(namespace_per_job=True)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
             group.start_soon(until_namespace_is_ready, client, request)
@@ -138,4 +115,4 @@ async def test_until_namespace_is_ready_when_its_account_comes_later(
 async def test_until_namespace_is_ready_when_looking_is_forbidden(server: KubernetesServer, client: KubeClient) -> None:
     """The right is not needed: the pod will tell."""
     server.forbid("get", "serviceaccounts")
-    await until_namespace_is_ready(client, pod_request(namespace_per_job=True))
+    await until_namespace_is_ready(client, request_for_pod(namespace_per_job=True))
