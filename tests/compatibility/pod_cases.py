@@ -30,6 +30,7 @@ def service(name: str, **over: Any) -> dict[str, Any]:
 
 
 PORT = [{"number": 8080, "protocol": "http", "name": "web"}]
+OTHER_PORT = [{"number": 9090, "protocol": "http", "name": "metrics"}]
 
 PLACEMENT = {
     "node selector": Case(
@@ -456,8 +457,8 @@ SERVICES = {
     ),
     "host aliases: none without services": Case(pod={"spec.hostAliases": ABSENT}),
     "ports of images": Case(
-        job={"image": image("ruby:3", ports=PORT), "services": [service("redis:7", ports=PORT)]},
-        pod={f"{BUILD}.ports": [{"containerPort": 8080}], f"{SERVICE}.ports": [{"containerPort": 8080}]},
+        job={"image": image("ruby:3", ports=PORT), "services": [service("redis:7", ports=OTHER_PORT)]},
+        pod={f"{BUILD}.ports": [{"containerPort": 8080}], f"{SERVICE}.ports": [{"containerPort": 9090}]},
     ),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from runner.testing.payloads import image
 from tests.compatibility.cases import seen, unheard
-from tests.compatibility.pod_cases import LOGIN, POD_CASES, PORT
+from tests.compatibility.pod_cases import LOGIN, OTHER_PORT, POD_CASES, PORT
 from tests.manifests import KUBERNETES, made
 
 
@@ -52,7 +52,7 @@ def test_setup_build_pod_disruption_budget(toml: str, budgets: int) -> None:
         assert [owner["kind"] for owner in budget["metadata"]["ownerReferences"]] == ["Pod"]
 
 
-TWO_PORTS = [*PORT, {"number": 9090, "protocol": "http", "name": "metrics"}]
+TWO_PORTS = [*PORT, *OTHER_PORT]
 PROXIES: dict[str, tuple[dict[str, Any], dict[str, list[int]]]] = {
     "no ports, no service": ({"services": [image("redis:7", alias="cache")]}, {}),
     "an alias is the service's name": ({"services": [image("redis:7", alias="cache", ports=PORT)]}, {"cache": [8080]}),
