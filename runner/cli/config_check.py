@@ -5,9 +5,12 @@ Nothing heavy is imported here: editors and pipelines run this often.
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +22,7 @@ EXIT_CODES = {"error": 2, "warning": 1, "note": 0}
 """The worst finding decides."""
 FORMATS = ("text", "json", "sarif", "junit")
 
+_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 _LARGEST_BYTES = 16 << 20
 
 
@@ -50,7 +54,28 @@ def command(file: str | None, form: str, *, files: bool, list_rules: bool) -> in
     """
     if list_rules:
         return _list_rules()
-    return _check(file, form, files=files)
+    with _quick_imports():
+        return _check(file, form, files=files)
+
+
+@contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Spare what imports cost and a check does not need: a sixth of the whole time.
+
+    Nothing of what they make is garbage, and pydantic's plugins, which it looks for in every installed package, have
+    no part in a configuration.
+    """
+    before = os.environ.get(_PLUGINS)
+    os.environ[_PLUGINS] = "__all__"
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        if before is None:
+            del os.environ[_PLUGINS]
+        else:
+            os.environ[_PLUGINS] = before
 
 
 def _list_rules() -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -22,8 +23,14 @@ _MOST_CORES = Fraction(512)
 def amount(kubernetes: KubernetesConfig, key: str) -> Quantity | None:
     """The amount that a key sets; None where it sets none, or none that can be read."""
     text = getattr(kubernetes, key, "")
+    return _read(text) if text else None
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> Quantity | None:
+    """Read a quantity once, for several rules ask for it."""
     try:
-        return parse_quantity(text) if text else None
+        return parse_quantity(text)
     except QuantityError:
         return None
 

@@ -8,6 +8,7 @@ never shown, nor what is left of a text that began on another line.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from runner.config.base import Table
@@ -66,9 +67,7 @@ def _may_be_shown(path: Path) -> bool:
     for part in path:
         if isinstance(part, int):
             continue
-        names = {toml_key(name, field).casefold(): name for name, field in model.model_fields.items()}
-        names |= {key.casefold(): former.fields[0] for key, former in model.FORMER_KEYS.items()}
-        name = names.get(part.casefold(), part if part in model.model_fields else "")
+        name = _names(model).get(part.casefold(), "")
         if not name or name in _NEVER or is_secret(model.model_fields[name]):
             return False
         nested = nested_table(model.model_fields[name])
@@ -76,6 +75,14 @@ def _may_be_shown(path: Path) -> bool:
             return _SECRET_WORD.search(name) is None or _NO_SECRET_WORD.search(name) is not None
         model = nested
     return True
+
+
+@cache
+def _names(model: type[Table]) -> Mapping[str, str]:
+    """Every key of a table in lower case, former ones too, with its field."""
+    names = {name.casefold(): name for name in model.model_fields}
+    names |= {toml_key(name, field).casefold(): name for name, field in model.model_fields.items()}
+    return {**{key.casefold(): former.fields[0] for key, former in model.FORMER_KEYS.items()}, **names}
 
 
 def _without_comment(line: str) -> str:
