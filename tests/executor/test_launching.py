@@ -198,7 +198,7 @@ async def test_until_running_when_the_last_policy_fails(
     """The error is the pull's own; its reason follows from the registry's words."""
     kubelet.queue(Fate.image_pull_failure("no space left"), Fate.image_pull_failure("no space left"))
     async with launched(wait=False, pull_policy=["always", "if-not-present"]) as launch:
-        with pytest.raises(ImagePullError, match='pulling image "alpine:3.20" for container build: image pull failed'):
+        with pytest.raises(ImagePullError, match=r'pulling image "alpine:3\.20" for container build: image'):
             await until_running(launch)
         assert len([text for kind, text in sink.notes if kind == "green"]) == 1
         await launch.remove()
