@@ -64,7 +64,7 @@ class Rendering:
 def render(payload: Mapping[str, Any], runner: RunnerConfig) -> Rendering:
     """Build what the executor would create. Raises PayloadError, and JobError for a job that it would refuse."""
     job = Job.parse(dict(payload))
-    material = JobMaterial.of(job, runner, identity=_IDENTITY, place=Place(), shared=shares_builds_dir(runner))
+    material = JobMaterial.of(job, runner, identity=_identity(runner), place=Place(), shared=shares_builds_dir(runner))
     notes = [("warning", text) for text in material.warnings]
     request = JobRequest(
         job=job,
@@ -128,6 +128,14 @@ def _is_default_flag(entry: object) -> bool:
     if not isinstance(entry, dict) or entry.get("name") not in FLAGS:
         return False
     return entry.get("value") == ("true" if FLAGS[entry["name"]] else "false")
+
+
+def _identity(runner: RunnerConfig) -> Identity:
+    # Over TLS a job is given GitLab's certificates, in a file whose path stands in the pod.
+    tls_ca = "certificates" if runner.url.startswith("https:") else ""
+    return Identity(
+        name="runner", version=__version__, revision=REVISION, system_id=_SYSTEM_ID, host="manager", tls_ca=tls_ca
+    )
 
 
 def _fixed_names(request: PodRequest) -> Names:
@@ -200,6 +208,3 @@ def _shown(node: Any, private: frozenset[str], agents: Mapping[str, str]) -> Any
     if isinstance(node, list):
         return [_shown(value, private, agents) for value in node]
     return agents.get(node, node) if isinstance(node, str) else node
-
-
-_IDENTITY = Identity(name="runner", version=__version__, revision=REVISION, system_id=_SYSTEM_ID, host="manager")

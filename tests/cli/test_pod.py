@@ -289,6 +289,7 @@ def test_job_of_the_pipeline(run: Run, pipeline: Path) -> None:
     assert pod["metadata"]["labels"]["team"] == "search"
     environment = {each["name"]: each.get("value") for each in pod["spec"]["containers"][0]["env"]}
     assert environment["CI_SERVER_URL"] == "https://gitlab.example.com"
+    assert environment["CI_SERVER_TLS_CA_FILE"].endswith(".tmp/CI_SERVER_TLS_CA_FILE")
     assert environment["CI_PIPELINE_CREATED_AT"] == "2026-08-22T10:00:00+00:00"
     assert objects(run("test", "-v", "TEAM=ads", payload="")[1])["Pod "]["metadata"]["labels"]["team"] == "ads"
 
