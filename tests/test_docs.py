@@ -110,8 +110,12 @@ def test_commands_exist_with_their_flags(document: str, words: list[str]) -> Non
         rest, name = words, ""
     command = root if not name else root.get_command(click.Context(root), name)
     assert command is not None, f"{document}: there is no `runner {name}`, only {', '.join(COMMANDS)}"
+    if isinstance(command, click.Group) and command is not root and rest and not rest[0].startswith("-"):
+        name, *rest = rest
+        command = command.get_command(click.Context(command), name)
+        assert command is not None, f"{document}: there is no `runner ... {name}`"
     known = {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
-    assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known
+    assert {word.partition("=")[0] for word in rest if word.startswith("-") and word != "-"} <= known
 
 
 def test_options_that_are_named_exist() -> None:

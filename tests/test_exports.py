@@ -194,6 +194,14 @@ def test_configuration_is_read_without_a_client() -> None:
     assert not {name.partition(".")[0] for name in found} & {"aiohttp", "httpx", "kubernetes_asyncio", "anyio"}
 
 
+def test_check_of_a_configuration_is_quick() -> None:
+    """`runner config check` imports models of the configuration, and neither clients nor tables for terminals."""
+    check = "from runner.cli.main import main; assert main(['config', 'check', '--list-rules']) == 0"
+    found = {name.partition(".")[0] for name in imported_by(f"import runner.cli.config_report; {check}")}
+    assert "pydantic" in found
+    assert not found & (set(HEAVY) - {"pydantic"} | {"pydantic_settings", "re2", "jsonpatch", "tomlkit", "urllib3"})
+
+
 def test_plugin_is_light() -> None:
     """pytest loads the plugin in every run of its environment: it brings no server with it."""
     found = imported_by("import pytest, pytest_asyncio; before = set(sys.modules); import runner.testing.plugin")

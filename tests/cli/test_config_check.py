@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.main import main
+from tests.documents import ROOT, blocks
 
 GOOD = """\
 concurrent = 4
@@ -187,6 +188,20 @@ def test_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "limit-below-request                error    A limit is below its request." in lines
     assert lines == sorted(lines)
     assert len(lines) > 100
+
+
+def test_page_shows_what_the_program_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The transcript of docs/config-check.md is that of its own file."""
+    page = ROOT / "docs/config-check.md"
+    [text], [transcript] = blocks(page, "toml"), blocks(page, "console")
+    (tmp_path / "config.toml").write_text(text.text)
+    monkeypatch.chdir(tmp_path)
+    command, _, printed = transcript.text.partition("\n")
+    assert command == "$ runner config check config.toml"
+    assert main(command.split()[2:]) == 2
+    assert capsys.readouterr().out == printed
 
 
 def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
