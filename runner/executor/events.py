@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-WARNINGS_TIMEOUT = 10.0
+WARNINGS_TIMEOUT = 5.0
 """Seconds for the warnings after a failure: the failure is told all the same."""
 
 
@@ -58,6 +58,7 @@ class PodEvents:
             for line in table.lines(event):
                 self._sink.note("plain", line)
 
+        self._sink.note("plain", "Subscribing to Kubernetes Pod events...")
         with self._scope:
             try:
                 await follow_events(self._client, self._namespace, self._name, take)
