@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import __version__
 from runner.executor.base import JobRequest
+from runner.executor.registries import AUTH_VARIABLE
 from runner.executor.requesting import pod_request
 from runner.job.durations import format_duration
 from runner.job.feature_flags import FLAGS
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 HIDDEN = "<hidden>"
 """Stands for every value that is secret."""
-
-AUTH_VARIABLE = "DOCKER_AUTH_CONFIG"
 
 _RANDOM = "x" * RANDOM_LENGTH
 _SYSTEM_ID = "s_xxxxxxxxxxxx"

@@ -40,13 +40,11 @@ class Question:
 
 def check_rights(file: ConfigFile, found: Sequence[Group], *, kubeconfig: str | None, colour: bool) -> int:
     """Ask about all rights and print those that are missing; 1 if there are some. Raises Trouble."""
+    asked = sum(len(rule.verbs) for group in found for rule in group.rules)
     missing: list[Question] = []
-    asked = 0
     for group in found:
         for member in group.members:
-            questions = tuple(_questions(file, member))
-            asked += len(questions)
-            missing += anyio.run(_refused, member, questions, kubeconfig)
+            missing += anyio.run(_refused, member, tuple(_questions(file, member)), kubeconfig)
     if not missing:
         places = ", ".join(dict.fromkeys(_place(group.namespace) for group in found))
         click.echo(f"Nothing is missing: all {asked} rights that {file.name} needs are given, in {places}.")

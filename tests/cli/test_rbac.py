@@ -234,6 +234,18 @@ async def test_what_the_cluster_forbids_is_missing(run: Run, tmp_path: Path) -> 
         assert err == "3 of 14 rights are missing; `runner rbac` prints the Roles that give them.\n"
 
 
+async def test_rights_of_several_runners_are_counted_once(run: Run, tmp_path: Path) -> None:
+    """Two runners of one namespace need the same; what is missing is one row for each key that asks for it."""
+    text = entry("a", namespace="ci") + entry("b", namespace="ci", pod_disruption_budget=True)
+    async with KubernetesServer() as server:
+        server.forbid("get", "secrets")
+        kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
+        code, out, err = await anyio.to_thread.run_sync(lambda: run(text, "--check", f"--kubeconfig={kubeconfig}"))
+    assert code == 1
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["ci", "get", "secrets"]]
+    assert err.startswith("1 of 14 rights are missing")
+
+
 async def test_cluster_that_goes_away_gives_no_answer(run: Run, tmp_path: Path) -> None:
     """A refused connection is one sentence, and no right is called missing for it."""
     async with KubernetesServer() as server:
