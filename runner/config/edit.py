@@ -32,7 +32,7 @@ class EditError(ValueError):
 
 
 def runner_tables(text: str) -> list[dict[str, Any]]:
-    """The `[[runners]]` of a text as TOML has them. Raises `EditError` if the text is no TOML, or they are no tables."""
+    """The `[[runners]]` of a text as TOML has them. Raises `EditError` if there are none such."""
     document = _read(text)
     found = document.get(_runners_key(document), [])
     if not isinstance(found, list) or not all(isinstance(runner, dict) for runner in found):
@@ -164,7 +164,7 @@ def _key(key: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return tomlkit.item(value).as_string()
+    return str(tomlkit.item(value).as_string())
 
 
 def _indent(body: str, statement: Statement) -> str:
