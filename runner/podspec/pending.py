@@ -102,6 +102,8 @@ _REJECTIONS = _phrases(
         r'violates PodSecurity "([^"]+)": (.+)': "the namespace's pod security level {0} forbids it: {1}",
         r'admission webhook "([^"]+)" denied the request: (.+)': 'the admission webhook "{0}" refused it: {1}',
         r'serviceaccount "([^"]+)" not found': 'the service account "{0}" does not exist',
+        r"no PriorityClass with name (\S+) was found": 'the priority class "{0}" does not exist',
+        r'pod rejected: RuntimeClass "([^"]+)" not found': 'the runtime class "{0}" does not exist',
     }
 )
 

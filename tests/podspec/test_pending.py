@@ -346,6 +346,14 @@ def test_pending_sentence_when_the_pod_is_new_or_starts_or_runs() -> None:
             'pods "x" is forbidden: error looking up service account ci/x: serviceaccount "x" not found',
             'the service account "x" does not exist',
         ),
+        (
+            'pods "x" is forbidden: no PriorityClass with name ci-low was found',
+            'the priority class "ci-low" does not exist',
+        ),
+        (
+            'pods "x" is forbidden: pod rejected: RuntimeClass "gvisor" not found',
+            'the runtime class "gvisor" does not exist',
+        ),
         ("something else", "something else"),
     ],
 )
