@@ -212,7 +212,7 @@ def test_every_dependency_has_its_reason() -> None:
     rows = {
         name for row in re.findall(r"^\| (`.*?`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)
     }
-    assert {re.split(r"[<>=~]", name)[0] for name in named} <= set(re.findall(r"`([\w.-]+)`", text, re.ASCII))
+    assert {re.split(r"[\[<>=~]", name)[0] for name in named} <= set(re.findall(r"`([\w.-]+)`", text, re.ASCII))
     assert rows <= {re.split(r"[<>=~]", name)[0] for name in project["dependencies"]}
 
 

@@ -13,7 +13,16 @@ from contextlib import suppress
 from runner.helper.archives.entries import CHUNK_BYTES
 from runner.helper.archives.enumeration import Selection, enumerate_files
 from runner.helper.archives.formats import level_of, write_archive
-from runner.helper.cache_store import FLAGS, http_date, metadata_of, refusal, refuse_gocloud, seconds_of, write_metadata
+from runner.helper.cache_store import (
+    FLAGS,
+    http_date,
+    metadata_of,
+    refusal,
+    refuse_gocloud,
+    seconds_of,
+    with_links,
+    write_metadata,
+)
 from runner.helper.console import Console, HelperError
 from runner.helper.flags import Flag, Given, parse_flags
 from runner.helper.transfer.attempts import attempts
@@ -38,7 +47,7 @@ _FLAGS = (
 
 def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> None:
     """Archive what the flags say from the working directory. Raises HelperError."""
-    given = parse_flags(_FLAGS, argv, environ)
+    given = parse_flags(_FLAGS, with_links(argv, environ), environ)
     archive = given.text("file")
     if not archive:
         raise HelperError("Missing --file")

@@ -18,6 +18,7 @@ from runner.helper.cache_store import (
     refusal,
     refuse_gocloud,
     seconds_of,
+    with_links,
     write_metadata,
 )
 from runner.helper.console import Console, HelperError
@@ -40,7 +41,7 @@ class CacheMissError(HelperError):
 
 def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> None:
     """Extract into the working directory. Raises HelperError."""
-    given = parse_flags(_FLAGS, argv, environ)
+    given = parse_flags(_FLAGS, with_links(argv, environ), environ)
     archive = given.text("file")
     if not archive:
         raise HelperError("Missing cache file")

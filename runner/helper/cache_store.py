@@ -32,6 +32,29 @@ METADATA_FILE = "metadata.json"
 
 _XML = re.compile(r"<(Code|Message)>([^<]{1,300})</")
 
+LINKS = "RUNNER_CACHE_LINKS"
+"""The variable with signed addresses, by the names of their flags: others can read arguments (decision 010)."""
+
+_LINK_FLAGS = frozenset(
+    {"url", "head-url", "check-url", "alternate-url", "alternate-head-url", "alternate-file", "header"}
+)
+
+
+def with_links(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Add to the flags those that the environment has. Raises HelperError for what is no list of them."""
+    text = environ.get(LINKS, "")
+    if not text:
+        return list(argv)
+    try:
+        found = json.loads(text)
+        pairs = [
+            (name, value) for name, given in found.items() for value in ([given] if given == str(given) else given)
+        ]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise HelperError(f"the variable {LINKS} cannot be read") from error
+    # Nothing else: a job's own variable of that name must not turn a command round.
+    return [f"--{name}={value}" for name, value in pairs if name in _LINK_FLAGS] + list(argv)
+
 
 def seconds_of(given: Given) -> float:
     """How long a transfer may take: the flag's minutes, 10 where it says 0."""

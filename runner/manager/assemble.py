@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import structlog
+
 from runner import __version__
 from runner.executor.cluster import Cluster
 from runner.executor.kubernetes import KubernetesExecutor
@@ -18,15 +20,20 @@ from runner.gitlab.transport import ClientPool
 from runner.kube.connect import ConnectionSettings, connect
 from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
+from runner.manager.caches import CacheLinkMaker
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
 from runner.manager.settings import REVISION, default_helper_image
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL
+from runner.store.base import StoreError
+from runner.store.stores import BrokenStore, open_store
 
 if TYPE_CHECKING:
     from runner.config.model import Config, RunnerConfig
     from runner.executor.base import Executor
     from runner.kube.client import KubeClient
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +83,19 @@ def assemble(
             observe=seen.gitlab,
         )
 
+    def caches_for(runner: RunnerConfig) -> CacheLinkMaker:
+        try:
+            return CacheLinkMaker(open_store(runner.cache, environ=environ))
+        except StoreError as error:
+            log.warning("caches stay in their pods", runner=runner.name, reason=str(error))
+            return CacheLinkMaker(BrokenStore(str(error)))
+
     return RunnerManager(
         config,
         identity=identity,
         executor_for=executor_for,
         coordinator_for=coordinator_for,
+        caches_for=caches_for,
         close=pool.aclose,
         final_update_timeout=final_update_timeout,
         keep_alive_interval=keep_alive_interval,

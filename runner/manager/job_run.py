@@ -14,7 +14,7 @@ when a byte is sent.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,13 +38,16 @@ from runner.job.outcome import (
 from runner.job.stages import Stage, StageResult, StageRun, title
 from runner.job.variables import short_token
 from runner.job.verdict import Evidence, ruling
+from runner.manager.caches import CacheLinksError
 from runner.shell.scripts import script_for
 from runner.trace.patching import Answer, Signal, answer_of
 
 if TYPE_CHECKING:
     from runner.executor.base import Environment, Executor
+    from runner.manager.caches import LinkMaker
     from runner.manager.material import JobMaterial
     from runner.manager.tracing import JobDesk, Trace
+    from runner.shell.cache_links import CacheLinks
 
 log = structlog.get_logger()
 
@@ -77,6 +80,7 @@ class JobRun:
         executor: Executor,
         desk: JobDesk,
         *,
+        caches: LinkMaker,
         open_trace: Callable[[Callable[[Signal], None]], Trace],
         deadlines: Deadlines,
     ) -> None:
@@ -84,6 +88,7 @@ class JobRun:
         self._job = material.job
         self._executor = executor
         self._desk = desk
+        self._caches = caches
         self._trace = open_trace(self._on_signal)
         self._deadlines = deadlines
         self._abort = anyio.CancelScope()
@@ -217,7 +222,8 @@ class JobRun:
         """Run one attempt at a stage and say how it went. A stage without a script leaves no trace."""
         after = run.stage == Stage.AFTER_SCRIPT or self._results_of(Stage.AFTER_SCRIPT)
         status = self._material.plan.job_status(self._results) if after else "running"
-        script = script_for(run.stage, self._material.script_context(job_status=status))
+        links = await self._cache_links(run.stage)
+        script = script_for(run.stage, self._material.script_context(job_status=status, cache_links=links))
         if script is None:
             return StageResult(run.stage)
         assert self._environment is not None  # by the order of the story
@@ -251,6 +257,13 @@ class JobRun:
         if deadline is not None:
             await anyio.sleep_until(deadline)
             self._stop.set()
+
+    async def _cache_links(self, stage: str) -> Mapping[str, CacheLinks]:
+        try:
+            return await self._caches.links(self._material, stage)
+        except CacheLinksError:
+            self._trace.note("warning", _NO_LINKS)
+            return {}
 
     # Who ends a job ----------------------------------------------------------------------------------------------
 
@@ -313,6 +326,7 @@ class JobRun:
                 self._log.error("a fault of this program ended the job", exception=told)
 
 
+_NO_LINKS = "The runner could not sign addresses in the cache's store: caches stay in this pod. Its own log says why."
 _OUT_OF_TIME = (
     "{stage} could not run to completion because the timeout was exceeded. "
     "For more control over job and script timeouts see: https://docs.gitlab.com/ci/runners/configure_runners/#set-script-and-after_script-timeouts"

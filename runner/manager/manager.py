@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from runner.executor.base import Executor
     from runner.gitlab.coordinator import Coordinator
     from runner.job.payload import Job
+    from runner.manager.caches import LinkMaker
     from runner.trace.patching import Signal
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ class RunnerManager:
         identity: Identity,
         executor_for: Callable[[RunnerConfig], Executor],
         coordinator_for: Callable[[RunnerConfig], Coordinator],
+        caches_for: Callable[[RunnerConfig], LinkMaker],
         close: Callable[[], Awaitable[None]] | None = None,
         final_update_timeout: float = 3600.0,
         keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
@@ -62,6 +64,7 @@ class RunnerManager:
         self._runners: dict[Hashable, RunnerConfig] = {}
         self._executors: dict[Hashable, Executor] = {}
         self._coordinators: dict[Hashable, Coordinator] = {}
+        self._caches: dict[Hashable, LinkMaker] = {}
         self._running: dict[int, JobRun] = {}
         self._idle = anyio.Event()
         self._aborted = ""
@@ -72,6 +75,7 @@ class RunnerManager:
             self._runners[key] = runner
             self._executors[key] = executor_for(runner)
             self._coordinators[key] = coordinator_for(runner)
+            self._caches[key] = caches_for(runner)
             self._capacity.set_runner(
                 key,
                 limit=runner.limit,
@@ -177,6 +181,7 @@ class RunnerManager:
             material,
             self._executors[key],
             desk,
+            caches=self._caches[key],
             open_trace=partial(self._open_trace, material, desk),
             deadlines=Deadlines(
                 final_update_timeout=self._final_update_timeout,

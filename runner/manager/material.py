@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from runner.job.feature_flags import resolve_flags
@@ -22,6 +23,7 @@ from runner.shell.scripts import script_for
 if TYPE_CHECKING:
     from runner.config.model import RunnerConfig
     from runner.job.payload import Job
+    from runner.shell.cache_links import CacheLinks
     from runner.shell.directories import Directories
 
 
@@ -116,8 +118,10 @@ class JobMaterial:
         """What the log must never show: the job's token and every masked value."""
         return (self.job.token.encode(), *(value.encode() for value in self.variables.masked_values()))
 
-    def script_context(self, *, job_status: str) -> ScriptContext:
-        """What the job's scripts are made from."""
+    def script_context(
+        self, *, job_status: str, cache_links: Mapping[str, CacheLinks] = MappingProxyType({})
+    ) -> ScriptContext:
+        """What the job's scripts are made from; `cache_links` are one stage's own."""
         folders = self.directories
         context = ScriptContext(
             job=self.job,
@@ -129,7 +133,7 @@ class JobMaterial:
             cache_dir=folders.cache_dir,
             manager_host=self.identity.host,
         )
-        return replace(context, job_status=job_status)
+        return replace(context, job_status=job_status, cache_links=cache_links)
 
 
 _CHECKED_STAGES = (Stage.PREPARE_SCRIPT, Stage.GET_SOURCES, Stage.RESTORE_CACHE)

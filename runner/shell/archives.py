@@ -3,20 +3,22 @@
 The law: paths, names and excludes go to the helper unexpanded, it expands them itself; tokens go to it by the
 environment, never as arguments. A cache that cannot be restored or saved is a warning, artifacts that cannot be
 moved fail the stage. Only flags that every helper since 13.6 knows are used unless the configuration asks for more,
-because the helper image can be chosen.
+because the helper image can be chosen. Signed addresses of caches come with the context; `cache_keys` says for which.
 """
 
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runner.job.durations import format_duration
 from runner.job.outcome import JobConfigurationError
 from runner.job.payload import Artifact, Cache
+from runner.job.stages import Stage
 from runner.shell.bash import ShellWriter, quote, quote_words
+from runner.shell.cache_links import LINKS_VARIABLE, VERSION, write_download_links, write_upload_links
 from runner.shell.context import ScriptContext
 from runner.shell.prologue import write_ownership, write_prologue
 
@@ -24,6 +26,7 @@ CACHE_ARCHIVE = "cache.zip"
 """A local archive's name, whatever its format."""
 
 _POLICIES = frozenset({"pull-push", "pull", "push"})
+_LAST_KEY = "CACHE_FALLBACK_KEY"
 _DEFAULT_UPLOAD_TIMEOUT = 3600.0
 _DEFAULT_RESPONSE_TIMEOUT = 600.0
 
@@ -42,6 +45,36 @@ class CacheKey:
         if not self.shown:
             return f'cache key "{self.raw}" could not be sanitized' if self.raw else ""
         return f'cache key "{self.raw}" sanitized to "{self.shown}"' if self.shown != self.raw else ""
+
+    def alternate(self, *, hashed: bool) -> str:
+        """The path with `FF_HASH_CACHE_KEYS` the other way round than `hashed`, under which the cache may still lie."""
+        return cache_key(self.raw, hashed=not hashed).path
+
+
+def cache_keys(stage: str, context: ScriptContext) -> tuple[CacheKey, ...]:
+    """Say which caches a stage may fetch or send, so that addresses can be signed for them; each once.
+
+    The context must be expanded. Raises JobConfigurationError for an unknown policy.
+    """
+    found: list[CacheKey] = []
+    for entry in context.job.cache:
+        if not context.cache_dir or not _concerns(stage, context, entry):
+            continue
+        key = _made(context, _raw_key(context, entry))
+        if key.path and stage == Stage.RESTORE_CACHE:
+            found += [key, *_fallbacks(context, entry)]
+        elif key.path:
+            found.append(key)
+    return tuple({key.path: key for key in found if key.path}.values())
+
+
+def _concerns(stage: str, context: ScriptContext, entry: Cache) -> bool:
+    """Whether a stage of that name fetches or sends this entry's cache."""
+    if stage == Stage.RESTORE_CACHE:
+        return has_files(entry) and _policy(context, entry) != "push"
+    if stage not in (Stage.ARCHIVE_CACHE, Stage.ARCHIVE_CACHE_ON_FAILURE):
+        return False
+    return applies(entry, succeeded=stage == Stage.ARCHIVE_CACHE) and _policy(context, entry) != "pull"
 
 
 def cache_key(raw: str, *, hashed: bool) -> CacheKey:
@@ -130,7 +163,8 @@ def _begin(writer: ShellWriter, context: ScriptContext) -> None:
 @contextmanager
 def _helper(writer: ShellWriter, context: ScriptContext, action: str) -> Iterator[None]:
     """Run what is written inside only where the helper is to be found; say so where it is not."""
-    with writer.when(f"{quote(context.helper_command)} --version >/dev/null 2>&1"):
+    asked = f"{quote(context.helper_command)} --version"
+    with writer.when(f'{VERSION}="$({asked} 2>/dev/null)"' if context.cache_links else f"{asked} >/dev/null 2>&1"):
         yield
         writer.otherwise()
         writer.warning(f"Missing {context.helper_command}. {action} is disabled.")
@@ -151,8 +185,10 @@ def _extract(writer: ShellWriter, context: ScriptContext, entry: Cache, keys: li
     """Try the keys in order, each inside the failure of the one before."""
     key, *rest = keys
     writer.notice(f"Checking cache for {key.shown}...")
-    words = ("cache-extractor", "--file", _local_archive(context, key), "--timeout", _minutes(context))
-    with writer.when(quote_words(context.helper_command, *words)):
+    words = ("cache-extractor", "--file", _local_archive(context, key.path), "--timeout", _minutes(context))
+    if links := context.cache_links.get(key.path):
+        write_download_links(writer, context.helper_command, links)
+    with writer.when(_call(writer, context, key, words)):
         writer.notice("Successfully extracted cache")
         writer.otherwise()
         writer.warning("Failed to extract cache")
@@ -171,16 +207,30 @@ def _archive(writer: ShellWriter, context: ScriptContext, entry: Cache) -> None:
     if _policy(context, entry) == "pull":
         writer.notice(f"Not uploading cache {key.shown} due to policy")
         return
-    words = ["cache-archiver", "--file", _local_archive(context, key), "--timeout", _minutes(context)]
+    words = ["cache-archiver", "--file", _local_archive(context, key.path), "--timeout", _minutes(context)]
     if context.config.cache.max_uploaded_archive_size > 0:
         words += ["--max-uploaded-archive-size", str(context.config.cache.max_uploaded_archive_size)]
     words += _files(entry)
     with _helper(writer, context, "Creating cache"):
         writer.notice(f"Creating cache {key.shown}...")
-        with writer.when(quote_words(context.helper_command, *words)):
+        if links := context.cache_links.get(key.path):
+            alternate = key.alternate(hashed=_hashed(context))
+            file = _local_archive(context, alternate) if alternate else ""
+            write_upload_links(writer, context.helper_command, links, alternate_file=file)
+        with writer.when(_call(writer, context, key, words)):
             writer.notice("Created cache")
             writer.otherwise()
             writer.warning("Failed to create cache")
+
+
+def _call(writer: ShellWriter, context: ScriptContext, key: CacheKey, words: Sequence[str]) -> str:
+    """The helper's call, with the addresses that were written for it and with no others."""
+    call = quote_words(context.helper_command, *words)
+    if key.path in context.cache_links:
+        return f'{call} "$@"'
+    if context.cache_links:
+        writer.line(f"unset {LINKS_VARIABLE}")
+    return call
 
 
 def _key_of(writer: ShellWriter, context: ScriptContext, entry: Cache, doing: str) -> CacheKey | None:
@@ -188,9 +238,7 @@ def _key_of(writer: ShellWriter, context: ScriptContext, entry: Cache, doing: st
     if not context.cache_dir:
         writer.warning("unset cache directory")
         return None
-    default = posixpath.normpath(f"{context.job.job_info.name}/{context.job.git_info.ref}").strip("/")
-    raw = context.variables.expand(entry.key) if entry.key else default
-    key = _made(context, raw)
+    key = _made(context, _raw_key(context, entry))
     if key.warning:
         writer.warning(key.warning)
     if not key.path:
@@ -199,24 +247,39 @@ def _key_of(writer: ShellWriter, context: ScriptContext, entry: Cache, doing: st
     return key
 
 
+def _raw_key(context: ScriptContext, entry: Cache) -> str:
+    default = posixpath.normpath(f"{context.job.job_info.name}/{context.job.git_info.ref}").strip("/")
+    return context.variables.expand(entry.key) if entry.key else default
+
+
 def _candidates(writer: ShellWriter, context: ScriptContext, entry: Cache, key: CacheKey) -> list[CacheKey]:
-    found = [key]
-    for raw in map(context.variables.expand, entry.fallback_keys):
-        found.append(_made(context, raw))
-    last = context.variables.get("CACHE_FALLBACK_KEY")
-    if cache_key(last, hashed=False).shown.rstrip(". ").endswith("-protected"):
-        # A job of an unprotected branch must not read what protected ones have cached.
-        writer.warning(f'CACHE_FALLBACK_KEY "{last}" not allowed to end in "-protected"')
-    else:
-        found.append(_made(context, last))
-    for fallback in found[1:]:
+    last = context.variables.get(_LAST_KEY)
+    if _is_protected(last):
+        writer.warning(f'{_LAST_KEY} "{last}" not allowed to end in "-protected"')
+    fallbacks = _fallbacks(context, entry)
+    for fallback in fallbacks:
         if fallback.warning:
             writer.warning(fallback.warning)
-    return [candidate for candidate in found if candidate.path]
+    return [candidate for candidate in (key, *fallbacks) if candidate.path]
+
+
+def _fallbacks(context: ScriptContext, entry: Cache) -> list[CacheKey]:
+    last = context.variables.get(_LAST_KEY)
+    allowed = [] if _is_protected(last) else [last]
+    return [_made(context, raw) for raw in (*map(context.variables.expand, entry.fallback_keys), *allowed)]
+
+
+def _is_protected(key: str) -> bool:
+    """A job of an unprotected branch must not read what protected ones have cached."""
+    return cache_key(key, hashed=False).shown.rstrip(". ").endswith("-protected")
 
 
 def _made(context: ScriptContext, raw: str) -> CacheKey:
-    return cache_key(raw, hashed=context.flag("FF_HASH_CACHE_KEYS"))
+    return cache_key(raw, hashed=_hashed(context))
+
+
+def _hashed(context: ScriptContext) -> bool:
+    return context.flag("FF_HASH_CACHE_KEYS")
 
 
 def _policy(context: ScriptContext, entry: Cache) -> str:
@@ -226,9 +289,9 @@ def _policy(context: ScriptContext, entry: Cache) -> str:
     return policy
 
 
-def _local_archive(context: ScriptContext, key: CacheKey) -> str:
-    """The archive's path from the project directory, where the helper works."""
-    return posixpath.relpath(f"{context.cache_dir}/{key.path}/{CACHE_ARCHIVE}", context.project_dir)
+def _local_archive(context: ScriptContext, path: str) -> str:
+    """The archive of a key's path, as seen from the project directory, where the helper works."""
+    return posixpath.relpath(f"{context.cache_dir}/{path}/{CACHE_ARCHIVE}", context.project_dir)
 
 
 def _minutes(context: ScriptContext) -> str:

@@ -4,6 +4,7 @@ The law: everything that shapes a script stands in the context, so the same cont
 byte.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from runner.config.model import RunnerConfig
@@ -11,6 +12,7 @@ from runner.job.feature_flags import FLAGS
 from runner.job.payload import Job
 from runner.job.settings import JobSettings
 from runner.job.variables import Variables
+from runner.shell.cache_links import CacheLinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class ScriptContext:
     """How git names itself to the server; empty: made from the variables that name the runner's version."""
     correlation_id: str = ""
     """The id of the request that brought the job; Gitaly's logs show it with `FF_USE_GITALY_CORRELATION_ID`."""
+    cache_links: Mapping[str, CacheLinks] = field(default_factory=dict, repr=False)
+    """Signed addresses for the stage, by the path of a cache's key; none: caches stay where the pod keeps them."""
 
     def expanded(self) -> "ScriptContext":
         """Give the context its final variables: `CI_JOB_STATUS` set, every value expanded once."""

@@ -46,6 +46,9 @@ _PARAMETERS = (
     b"x-amz-signature=",
     b"x-amz-credential=",
     b"x-amz-security-token=",
+    b"x-goog-signature=",  # beyond GitLab's own: what signs for the other stores of caches
+    b"x-goog-credential=",
+    b"sig=",
 )
 _PARAMETER_TAIL = max(map(len, _PARAMETERS))  # with its `?` or `&` and without its `=`: the longest beginning
 _ANY_PARAMETER = b"(?i:" + b"|".join(map(re.escape, _PARAMETERS)) + b")"
@@ -320,7 +323,7 @@ class _Sieve:
         return found
 
 
-_QUESTION, _AMPERSAND = (_Landmark(byte, b"(?=[pPaArRxX])" + _ANY_PARAMETER) for byte in b"?&")
+_QUESTION, _AMPERSAND = (_Landmark(byte, b"(?=[pPaArRsSxX])" + _ANY_PARAMETER) for byte in b"?&")
 
 
 def _parameters() -> _Named:

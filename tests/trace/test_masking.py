@@ -11,7 +11,8 @@ from runner.trace.masking import MASK, Masker, token_prefixes
 
 DEFAULTS = token_prefixes()
 PARAMETER = re.compile(
-    rb"([?&](?:private_token|authenticity_token|rss_token|x-amz-signature|x-amz-credential|x-amz-security-token)=)"
+    rb"([?&](?:private_token|authenticity_token|rss_token|x-amz-signature|x-amz-credential|x-amz-security-token"
+    rb"|x-goog-signature|x-goog-credential|sig)=)"
     rb"[^?&\x00-\x20\x7f]+",
     re.IGNORECASE,
 )
@@ -102,6 +103,7 @@ PIECES += [
     b"X-AMZ-Signature=",
     b"x-amz-s",
     b"rss_token",
+    b"&sig=",
     b"=",
     b"-",
     b"s3cret",
