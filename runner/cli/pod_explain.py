@@ -20,7 +20,7 @@ from runner.config.model import RunnerConfig
 from runner.job.outcome import JobError
 from runner.job.payload import PayloadError
 from runner.podspec.manifest import Manifest
-from runner.podspec.origins import Path, alternatives, leaves, origins, with_value, without
+from runner.podspec.origins import Path, alternatives, changed, leaves, origins, with_value, without
 from runner.podspec.secret import PART_LABEL
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def explain(inputs: Inputs, rendering: Rendering) -> dict[Path, tuple[str, ...]]
 
     What has no origin is a default. The order is: patches, variables, the rest of the payload, the configuration.
     """
-    found = origins(rendering.manifests, (*_patches(inputs), *_payload(inputs), *_keys(inputs)))
+    found = origins(rendering.manifests, (*_patches(inputs), *_payload(inputs, rendering.manifests), *_keys(inputs)))
     records = _records(rendering.manifests)
     return {
         path: ("the whole payload",) if path[:2] in records else found.get(path, ())
@@ -82,17 +82,34 @@ def _keys(inputs: Inputs) -> Iterator[Experiment]:
             yield place, _with_config(inputs, _variants(values, path, value))
 
 
-def _payload(inputs: Inputs) -> Iterator[Experiment]:
+def _payload(inputs: Inputs, base: Manifests) -> Iterator[Experiment]:
     """Each variable, each of the credentials, and each other value of the payload that can matter."""
     payload = inputs.payload
-    base = render(payload, inputs.runner).manifests
     for kind in _LISTED:
         for number, item in enumerate(payload.get(kind) or ()):
-            yield _item_name(kind, number, item), _with_payload(inputs, _item_variants(payload, (kind, number), item))
+            yield _item_name(kind, number, item), _outcomes(inputs, base, (kind, number))
     for key in payload:
         if key not in _LISTED and next(_with_payload(inputs, (without(payload, (key,)),)), None) != base:
-            for path, value in leaves(payload[key], (key,)):
-                yield _leaf_name(path, payload), _with_payload(inputs, _variants(payload, path, value))
+            for path, _ in leaves(payload[key], (key,)):
+                yield _leaf_name(path, payload), _outcomes(inputs, base, path)
+
+
+def _outcomes(inputs: Inputs, base: Manifests, path: Path) -> Iterator[Manifests]:
+    """Without a part of the payload; where that takes a whole object away or cannot be, with its values changed."""
+    payload = inputs.payload
+    gone = next(_with_payload(inputs, (without(payload, path),)), None)
+    if gone is not None:
+        yield gone
+        if not changed(list(base), list(gone)).wholes:
+            return
+    for leaf, value in leaves(_at(payload, path), path):
+        yield from _with_payload(inputs, (with_value(payload, leaf, other) for other in alternatives(value)))
+
+
+def _at(document: Any, path: Path) -> Any:
+    for key in path:
+        document = document[key]
+    return document
 
 
 def _leaf_name(path: Path, payload: Json) -> str:
@@ -107,12 +124,6 @@ def _leaf_name(path: Path, payload: Json) -> str:
 def _item_name(kind: str, number: int, item: object) -> str:
     name = item.get("key") if isinstance(item, dict) else None
     return f"variable {name}" if kind == "variables" and name else f"payload {kind}[{number}]"
-
-
-def _item_variants(payload: Json, path: Path, item: object) -> Iterator[Json]:
-    yield without(payload, path)
-    for leaf, value in leaves(item, path):
-        yield from (with_value(payload, leaf, other) for other in alternatives(value))
 
 
 def _variants(document: Any, path: Path, value: object) -> Iterator[Any]:

@@ -143,11 +143,13 @@ def test_everything_that_is_created_is_printed_in_its_order(run: Run) -> None:
     assert owner == [{"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": "<uid of the pod>"}]
 
 
+@pytest.mark.slow
 def test_output_is_the_same_each_time(run: Run) -> None:
     """Neither chance nor the clock is in it."""
     assert run("--explain") == run("--explain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--explain", "--full"), ("--format=json",)], ids=["plain", "explain", "json"])
 def test_secrets_are_shown_as_names(run: Run, options: tuple[str, ...]) -> None:
     """No secret of the configuration, the variables or the payload is in what is printed, or in what is said."""
@@ -233,6 +235,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return out.getvalue().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "origin"), ORIGINS.values(), ids=ORIGINS)
 def test_origin_of_a_field_is_told(explained: list[str], line: str, origin: str) -> None:
     """Beside the first such line stands what decides it, and nothing else."""
@@ -240,12 +243,14 @@ def test_origin_of_a_field_is_told(explained: list[str], line: str, origin: str)
     assert told.partition("  # ")[2] == origin
 
 
+@pytest.mark.slow
 def test_every_leaf_has_an_origin(explained: list[str]) -> None:
     """No line with a value is without one."""
     without = [line for line in explained if "  # " not in line and not line.endswith((":", "---"))]
     assert [line for line in without if not line.lstrip().startswith("# ")] == []
 
 
+@pytest.mark.slow
 def test_explained_manifests_are_the_same(run: Run) -> None:
     """Comments change nothing."""
     assert list(yaml.safe_load_all(run("--explain")[1])) == list(yaml.safe_load_all(run()[1]))
@@ -294,6 +299,7 @@ def test_job_of_the_pipeline(run: Run, pipeline: Path) -> None:
     assert objects(run("test", "-v", "TEAM=ads", payload="")[1])["Pod "]["metadata"]["labels"]["team"] == "ads"
 
 
+@pytest.mark.slow
 def test_documented_origins_are_printed(run: Run, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transcript of docs/explain.md is what its configuration gives, in that order."""
     monkeypatch.setenv("RUNNER_TOKEN", "glrt-t1_abcdefghijklmnop")

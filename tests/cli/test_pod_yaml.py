@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,7 +73,8 @@ def test_texts_that_look_like_numbers_are_quoted() -> None:
     assert [line.partition(": ")[2] for line in lines] == [f"'{text}'" for text in texts]
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(DOCUMENTS, st.booleans())
 def test_any_document_reads_back(document: object, short: bool) -> None:
     """Whatever keys and values hold, PyYAML reads the same document."""
