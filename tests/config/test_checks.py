@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import tomlkit
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from runner.cli.config_report import report
 from runner.config.base import Table
 from runner.config.checks.check import (
     KUBERNETES_RULES,
@@ -21,7 +25,8 @@ from runner.config.checks.check import (
 from runner.config.checks.loading import TOLD_BY_LOADER
 from runner.config.checks.rules import Surroundings
 from runner.config.doubts import doubts
-from runner.config.keys import nested_table
+from runner.config.keys import is_array, nested_table, toml_key
+from runner.config.kubernetes import KubernetesConfig
 from runner.config.model import Config
 from runner.config.values import Doubt
 from tests.config.check_cases import Case, kubernetes, line, runner, top
@@ -138,3 +143,45 @@ def test_no_secret_is_told(case: Case) -> None:
     """The tables' texts hold secrets in every place that may have one; no finding repeats them."""
     found = check_config(case.fires, surroundings=case.surroundings)
     assert "s3cret" not in repr(found).lower()
+
+
+NASTY = st.one_of(
+    st.sampled_from(["", "/", "..", "-1", "1e30", "1e31", "a=b", "[", "(?P<", "$", "${", "//@", "\x1b[2J", "{a: ["]),
+    st.text(max_size=12),
+)
+VALUES = st.recursive(
+    st.one_of(NASTY, st.integers(-(2**40), 2**40), st.booleans(), st.floats(allow_nan=False)),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(NASTY, inner, max_size=2)),
+    max_leaves=4,
+)
+
+
+def some_table(model: type[Table], depth: int = 4) -> st.SearchStrategy[dict[str, object]]:
+    """Tables with a model's keys and with values of the right kind and of wrong kinds."""
+    columns: dict[str, st.SearchStrategy[object]] = {}
+    for name, field in model.model_fields.items():
+        nested = nested_table(field)
+        if nested is None:
+            fitting = {"str": NASTY, "int": st.integers(-(2**33), 2**33), "bool": st.booleans()}
+            kind = getattr(field.annotation, "__name__", "")
+            columns[toml_key(name, field)] = fitting.get(kind, st.one_of(st.lists(NASTY, max_size=2), VALUES))
+        elif depth:
+            table = some_table(nested, depth - 1)
+            columns[toml_key(name, field)] = st.lists(table, max_size=2) if is_array(field) else table
+    return st.fixed_dictionaries({}, optional={key: columns[key] for key in columns})
+
+
+KEYS = st.sets(st.sampled_from(sorted(KubernetesConfig.model_fields)), max_size=6)
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+@given(tables=some_table(KubernetesConfig), kept=KEYS)
+def test_no_configuration_makes_the_check_fail(tables: dict[str, object], kept: set[str]) -> None:
+    """Whatever stands in `[runners.kubernetes]`, there are findings and no traceback, in every form."""
+    document = tomlkit.parse(runner())
+    document["runners"][0]["kubernetes"].update({key: value for key, value in tables.items() if key in kept})
+    text = tomlkit.dumps(document)
+    here = Surroundings(mode=0o644, read_text=lambda name: name, now=datetime(2026, 1, 1, tzinfo=UTC))
+    findings = check_config(text, surroundings=here)
+    for form in ("text", "json", "sarif", "junit"):
+        assert report(form, findings, text=text, file="config.toml")

@@ -110,12 +110,16 @@ CASES = [
         """),
         (
             (
-                'warning kubernetes.build_container_security_context.proc_mount: "Unmasked" shows the '
-                "node's /proc; clusters take it only for pods with a user namespace of their own"
+                'error kubernetes.build_container_security_context.proc_mount: "Unmasked" is for pods with '
+                "a user namespace of their own: the API server refuses such a pod"
             ),
         ),
         kubernetes("""
             [runners.kubernetes.build_container_security_context]
+            proc_mount = "Unmasked"
+            [[runners.kubernetes.pod_spec]]
+            patch = "hostUsers: false"
+            [runners.kubernetes.helper_container_security_context]
             proc_mount = "Default"
         """),
     ),

@@ -112,12 +112,14 @@ def _profile_problem(profile: SecurityProfile) -> tuple[str, str] | None:
 
 
 def _proc_mount(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """A `proc_mount` is one that most clusters refuse."""
+    """A `proc_mount` is one that clusters refuse without a user namespace."""
+    if any("hostUsers" in patch.patch or patch.patch_path for patch in kubernetes.pod_spec):
+        return
     for where, context in contexts(kubernetes).items():
         if context.proc_mount.strip().capitalize() == "Unmasked":
             yield Problem(
                 (where, "proc_mount"),
-                '"Unmasked" shows the node\'s /proc; clusters take it only for pods with a user namespace of their own',
+                '"Unmasked" is for pods with a user namespace of their own: the API server refuses such a pod',
                 "take it away, or patch hostUsers: false into the pod with pod_spec",
             )
 
@@ -179,7 +181,7 @@ RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
     Rule("root-refused", "error", _root_refused),
     Rule("id-out-of-range", "error", _id_out_of_range),
     Rule("profile-file", "error", _profile_file),
-    Rule("proc-mount-unmasked", "warning", _proc_mount),
+    Rule("proc-mount-unmasked", "error", _proc_mount),
     Rule("capability-name", "warning", _capability_name),
     Rule("capability-added-and-dropped", "warning", _capability_added_and_dropped),
     Rule("capabilities-of-privileged", "warning", _capabilities_of_privileged),
