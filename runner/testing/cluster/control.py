@@ -57,6 +57,7 @@ class Cluster:
         self._owners = Owners()
         self._records: dict[str, PodRecord] = {}
         self._events: deque[Key] = deque()
+        self._event_number = 0
         for name in namespaces:
             self.create(RESOURCES["namespaces"], "", {"metadata": {"name": name}})
 
@@ -188,7 +189,9 @@ class Cluster:
         namespace = self.store.get(("namespaces", "", record.namespace))
         if namespace is None or namespace["status"]["phase"] != "Active":
             return
-        now, name = moment(), f"{record.name}.{uuid.uuid4().hex[:16]}"
+        # Named after the moment, as real ones: a list of them is in the order in which they happened.
+        self._event_number = max(self._event_number + 1, time.time_ns())
+        now, name = moment(), f"{record.name}.{self._event_number:x}"
         key = ("events", record.namespace, name)
         manifest: Manifest = {
             "kind": "Event",
