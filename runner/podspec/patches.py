@@ -16,11 +16,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-import jsonpatch
 import yaml
 
 from runner.config.patches import PATCH_TYPES, PodPatch
 from runner.job.outcome import JobConfigurationError
+from runner.podspec.json_patch import JsonPatchError, json_patch
 from runner.podspec.manifest import Manifest
 from runner.podspec.strategic_merge import StrategicMergeError, strategic_merge
 
@@ -104,7 +104,7 @@ def _document(title: str, text: str) -> object:
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> object:
     """Read YAML, of which JSON is a part. The same text comes with every job, and parsing it takes milliseconds."""
-    return _json(yaml.load(text, Loader=_Loader), 0)
+    return _jsonable(yaml.load(text, Loader=_Loader), 0)
 
 
 class _Loader(yaml.SafeLoader):
@@ -118,14 +118,14 @@ def _as_written(_: _Loader, node: yaml.Node) -> str:
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_written)
 
 
-def _json(value: object, level: int) -> object:
+def _jsonable(value: object, level: int) -> object:
     """Turn what YAML gives into what JSON can hold: the keys of its tables are texts."""
     if level > _MOST_LEVELS:
         raise ValueError(f"more than {_MOST_LEVELS} tables and lists are inside each other")
     if isinstance(value, dict):
-        return {_key(key): _json(each, level + 1) for key, each in value.items()}
+        return {_key(key): _jsonable(each, level + 1) for key, each in value.items()}
     if isinstance(value, list):
-        return [_json(each, level + 1) for each in value]
+        return [_jsonable(each, level + 1) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is no number of JSON")
     if value is None or isinstance(value, str | int | float):
@@ -168,44 +168,19 @@ def _merged(known: object, patch: object) -> object:
     return result
 
 
-def _json_patch(spec: Manifest, patch: SpecPatch) -> object:
+def _json(spec: Manifest, patch: SpecPatch) -> object:
     """RFC 6902. `affinity` and each container's `resources` are there to be added to, as in GitLab Runner."""
-    result: Any = _with_places(spec)
-    for number, operation in enumerate(patch.document, 1):
-        try:
-            steps = jsonpatch.JsonPatch([deepcopy(operation)])
-            result = steps.apply(_own_way(_own_way(result, operation.get("from")), operation["path"]), in_place=True)
-        except _TROUBLE as error:
-            what = f"{operation.get('op')} {operation.get('path')}" if isinstance(operation, dict) else "no table"
-            raise _error(patch.title, f"does not apply: operation {number} ({what}): {error}") from error
-    return result
+    lists = {key: _with_resources(spec[key]) for key in ("initContainers", "containers") if key in spec}
+    try:
+        return json_patch({"affinity": {}, **spec, **lists}, patch.document)
+    except JsonPatchError as error:
+        raise _error(patch.title, str(error)) from error
 
 
-def _with_places(spec: Manifest) -> Manifest:
-    lists = {key: [{"resources": {}, **each} for each in spec[key]] for key in _CONTAINER_LISTS if key in spec}
-    return {"affinity": {}, **spec, **lists}
-
-
-def _own_way(document: Any, path: object) -> Any:
-    """Copy the tables and lists on the way to a place, so that a change there is nobody else's."""
-    here = copy = _copy(document)
-    for part in path.split("/")[1:] if isinstance(path, str) else ():
-        key = part.replace("~1", "/").replace("~0", "~")
-        place: Any = key if isinstance(here, dict) else int(key) if isinstance(here, list) and key.isdecimal() else None
-        try:
-            here[place] = below = _copy(here[place])
-        except (LookupError, TypeError):
-            break  # the operation itself tells what is wrong with it
-        here = below
-    return copy
-
-
-def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, dict | list) else value
-
-
-_TROUBLE = (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, LookupError, ValueError)
-_CONTAINER_LISTS = ("initContainers", "containers")
+def _with_resources(containers: Any) -> Any:
+    if not isinstance(containers, list):
+        return containers
+    return [{"resources": {}, **each} if isinstance(each, dict) else each for each in containers]
 
 
 def _checked(patch: SpecPatch, spec: object) -> Manifest:
@@ -220,7 +195,7 @@ def _checked(patch: SpecPatch, spec: object) -> Manifest:
 
 
 _APPLY: Mapping[str, Callable[[Manifest, SpecPatch], object]] = MappingProxyType(
-    {"strategic": _strategic, "merge": _merge, "json": _json_patch}
+    {"strategic": _strategic, "merge": _merge, "json": _json}
 )
 
 

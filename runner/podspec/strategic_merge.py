@@ -121,11 +121,15 @@ def _delete_from(result: Manifest, key: str, values: object) -> None:
 
 def _merged_list(key: str, original: list[Any], patch: list[Any]) -> list[Any]:
     if key in _SETS:
+        if not all(isinstance(value, str) for value in (*original, *patch)):
+            raise StrategicMergeError(f'has or finds something in "{key}" that is no text')
         united = list(dict.fromkeys([*original, *patch]))
         return _ordered(united, patch, original, None)
     merge_key = MERGE_KEYS.get(key)
     if merge_key is None:
         return [_bare(value) for value in patch if not _is_marker(value)]
+    if not all(_has_key(element, merge_key) for element in original):
+        raise StrategicMergeError(f'finds an element in "{key}" without "{merge_key}"')
     known, elements, replaced = _split(key, original, patch, merge_key)
     if replaced:
         return [_bare(element) for element in elements]
@@ -154,7 +158,7 @@ def _split(
         directive = _directive(element)
         if directive == "replace":
             replaced = True
-        elif not isinstance(element.get(merge_key), str | int):
+        elif not _has_key(element, merge_key):
             if not _is_marker(element):
                 raise StrategicMergeError(f'has an element of "{key}" without "{merge_key}", by which it is found')
         elif directive == "delete":
@@ -162,6 +166,10 @@ def _split(
         else:
             elements.append({name: value for name, value in element.items() if name != _PATCH})
     return known, elements, replaced
+
+
+def _has_key(element: object, merge_key: str) -> bool:
+    return isinstance(element, dict) and isinstance(element.get(merge_key), str | int)
 
 
 def _is_marker(value: object) -> bool:
@@ -173,11 +181,16 @@ def _set_order(result: Manifest, key: str, order: object, *, before: object) -> 
     if not isinstance(order, list):
         raise StrategicMergeError(f"has a {_ORDER}{key} that is no list")
     merge_key = MERGE_KEYS.get(key)
-    if merge_key and not all(isinstance(each, dict) and merge_key in each for each in order):
-        raise StrategicMergeError(f'has an element of {_ORDER}{key} without "{merge_key}"')
     known = result.get(key)
-    if isinstance(known, list):
-        result[key] = _ordered(known, order, before if isinstance(before, list) else [], merge_key)
+    if not isinstance(known, list):
+        return
+    earlier = before if isinstance(before, list) else []
+    for element in (*order, *known, *earlier):
+        if merge_key and not _has_key(element, merge_key):
+            raise StrategicMergeError(f'has or finds an element for {_ORDER}{key} without "{merge_key}"')
+        if not merge_key and not isinstance(element, str | int):
+            raise StrategicMergeError(f"has or finds an element for {_ORDER}{key} that is no plain value")
+    result[key] = _ordered(known, order, earlier, merge_key)
 
 
 def _ordered(merged: Sequence[Any], wanted: Sequence[Any], before: Sequence[Any], merge_key: str | None) -> list[Any]:

@@ -1,9 +1,12 @@
 """Patches of the pod's spec: reading them, the three kinds, and what is said when one is wrong."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.config.patches import PodPatch
 from runner.job.outcome import FailureReason, JobConfigurationError
@@ -69,6 +72,25 @@ def patched(*patches: dict[str, str]) -> dict[str, Any]:
                 "containers": [{**SPEC["containers"][0], "resources": {"limits": {"cpu": "1"}}}, SPEC["containers"][1]],
             },
             id="json finds affinity and resources to add to",
+        ),
+        pytest.param(
+            {
+                "patch": "- {op: replace, path: /hostname, value: a}\n"
+                "- {op: add, path: /tolerations/-1, value: {key: c}}\n"
+                "- {op: replace, path: /tolerations/-2/key, value: b}\n"
+                "- {op: add, path: /nodeSelector/x~1y, value: z}\n"
+                "- {op: copy, from: /containers/-1/image, path: /containers/0/image}\n"
+                "- {op: move, from: /nodeSelector/a, path: /nodeSelector/b}\n",
+                "patch_type": "json",
+            },
+            {
+                "hostname": "a",
+                "tolerations": [{"key": "b"}, {"key": "c"}],
+                "nodeSelector": {"x/y": "z", "b": "1"},
+                "affinity": {},
+                "containers": [{"name": "build", "image": "h", "resources": {}}, SPEC["containers"][1]],
+            },
+            id="json beyond its standard, as kubectl",
         ),
         pytest.param({"patch": ""}, {}, id="empty"),
         pytest.param({"patch": "# nothing", "patch_type": "json"}, {}, id="empty json"),
@@ -184,6 +206,21 @@ def test_patch_is_read_from_its_file_when_it_names_one() -> None:
             id="json number",
         ),
         pytest.param(
+            {"patch": "[{op: remove, path: /tolerations/-2}]", "patch_type": "json"},
+            "number 2 does not apply: operation 1 (remove /tolerations/-2): ",
+            id="json before a list's beginning",
+        ),
+        pytest.param(
+            {"patch": "[{op: replace, path: /nowhere/x, value: 1}]", "patch_type": "json"},
+            "number 2 does not apply: operation 1 (replace /nowhere/x): ",
+            id="json into what is not there",
+        ),
+        pytest.param(
+            {"patch": "[{op: add, path: 5, value: 1}]", "patch_type": "json"},
+            "number 2 does not apply: operation 1 (add 5): ",
+            id="json path that is none",
+        ),
+        pytest.param(
             {"patch": "[{op: jump, path: /a}]", "patch_type": "json"},
             "number 2 does not apply: operation 1 (jump /a): ",
             id="json operation",
@@ -217,3 +254,41 @@ def test_patch_fails_the_job_when(patch: dict[str, str], sentence: str) -> None:
     assert "the pod_spec patch " in str(caught.value)
     assert sentence in str(caught.value)
     assert caught.value.reason is FailureReason.RUNNER_CONFIGURATION_ERROR
+
+
+TABLES = ("containers", "tolerations", "nodeSelector", "env", "finalizers", "name", "x")
+DIRECTIVES = ("$patch", "$retainKeys", "$setElementOrder/containers", "$deleteFromPrimitiveList/containers")
+KEYS = st.sampled_from(TABLES + DIRECTIVES)
+WORDS = st.sampled_from(["build", "helper", "delete", "replace", "merge", "a", ""])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | WORDS,
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(KEYS, below, max_size=4),
+    max_leaves=12,
+)
+PATHS = st.lists(KEYS | st.sampled_from(["0", "1", "-1", "-", "-0", "01", "~", "~0"]), max_size=4).map(
+    lambda parts: "".join(f"/{part}" for part in parts)
+)
+OPERATIONS = st.fixed_dictionaries(
+    {"op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test", "x"]), "path": PATHS | VALUES},
+    optional={"from": PATHS | VALUES, "value": VALUES},
+)
+PATCHES = st.tuples(st.sampled_from(["strategic", "merge"]), VALUES) | st.tuples(
+    st.just("json"), st.lists(OPERATIONS | VALUES, max_size=3) | VALUES
+)
+
+
+@settings(deadline=None)
+@given(st.lists(PATCHES, max_size=3))
+def test_any_patch_is_applied_or_refused_by_its_name(patches: list[tuple[str, Any]]) -> None:
+    """Whatever stands in patches, and whatever the one before left: a spec, or the sentence that names one of them."""
+    entries = [PodPatch(name="p", patch=json.dumps(document), patch_type=kind) for kind, document in patches]
+    before = deepcopy(SPEC)
+    spec, refusal = SPEC, ""
+    try:
+        spec = apply_patches(SPEC, read_patches(entries, no_file))
+    except JobConfigurationError as error:
+        refusal = str(error)
+
+    assert refusal.startswith('the pod_spec patch "p" ') or not refusal
+    assert {"build", "helper"} <= {each["name"] for each in spec["containers"] if isinstance(each, dict)}
+    assert before == SPEC

@@ -246,7 +246,13 @@ def test_strategic_merge_unites_sets_when_a_claim_is_made_for_the_pod() -> None:
         ({"nodeSelector": {"$retainKeys": ["a"], "b": "1"}}, 'sets "b", which its $retainKeys does not name'),
         ({"$deleteFromPrimitiveList/x": "a"}, "has a $deleteFromPrimitiveList/x that is no list"),
         ({"$setElementOrder/volumes": "a"}, "has a $setElementOrder/volumes that is no list"),
-        ({"$setElementOrder/volumes": ["a"]}, 'has an element of $setElementOrder/volumes without "name"'),
+        ({"$setElementOrder/volumes": ["a"]}, 'has or finds an element for $setElementOrder/volumes without "name"'),
+        (
+            {"$setElementOrder/tolerations": []},
+            "has or finds an element for $setElementOrder/tolerations that is no plain value",
+        ),
+        ({"initContainers": [{"name": "i"}]}, 'finds an element in "initContainers" without "name"'),
+        ({"finalizers": [{}]}, 'has or finds something in "finalizers" that is no text'),
     ],
     ids=[
         "no merge key",
@@ -258,11 +264,16 @@ def test_strategic_merge_unites_sets_when_a_claim_is_made_for_the_pod() -> None:
         "deletions",
         "order",
         "order without names",
+        "order of tables",
+        "a broken spec",
+        "a set of tables",
     ],
 )
 def test_strategic_merge_refuses_when(patch: dict[str, Any], sentence: str) -> None:
     """What breaks the rules is told, with the place."""
+    broken = {**SPEC, "initContainers": [{"image": "i"}], "finalizers": []}
+
     with pytest.raises(StrategicMergeError) as caught:
-        strategic_merge(SPEC, patch)
+        strategic_merge(broken, patch)
 
     assert str(caught.value) == sentence
