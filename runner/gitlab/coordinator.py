@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from uuid import uuid4
+from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
-import httpx
 import orjson
 import structlog
 
-from runner.gitlab.backoff import RETRY_ATTEMPTS, Backoff, is_retriable, jittered, server_delay
-from runner.gitlab.errors import CoordinatorConfigurationError, CoordinatorError, CoordinatorProtocolError
+from runner.gitlab.backoff import RETRY_ATTEMPTS, Backoff
+from runner.gitlab.errors import CoordinatorConfigurationError, CoordinatorError
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.replies import (
     JobAnswer,
@@ -30,45 +28,18 @@ from runner.gitlab.replies import (
     classify_update_reply,
     describe,
 )
+from runner.gitlab.sending import JSON, Call, Observe, Reply, Sender, failed_status
 from runner.gitlab.tls import TlsFiles
 from runner.gitlab.transport import ClientPool
 from runner.job.outcome import FailureReason
-from runner.trace.patching import CLIENT_FAILED, NETWORK_FAILED, PatchResult, UpdateResult
+from runner.trace.patching import PatchResult, UpdateResult
 
 log = structlog.get_logger()
-
-Observe = Callable[[str, str, int, float], None]
-"""Called after each request with method, route (`jobs/:id/trace`), status (negative: no answer) and seconds."""
 
 JOB_BYTES_MAX = 64 << 20
 """The longest job payload that is read."""
 
-_REPLY_BYTES_MAX = 1 << 20
-_REDIRECTS_MAX = 10
 _FAREWELL_BODY_TIMEOUT = 10.0
-_JSON = "application/json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """One request, ready to be sent, and what bounds it."""
-
-    method: str
-    path: str
-    route: str
-    headers: Mapping[str, str]
-    content: bytes
-    answer_timeout: float
-    reply_bytes: int = _REPLY_BYTES_MAX
-    on_answer: Callable[[], None] = lambda: None
-    """Called when the head of the answer is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: httpx.Headers
-    body: bytes
 
 
 class Coordinator:
@@ -92,16 +63,12 @@ class Coordinator:
         farewell_timeout: float = 1.0,
         fraction: Callable[[], float] = random.random,
     ) -> None:
-        parsed = httpx.URL(url.rstrip("/").removesuffix("/ci").rstrip("/"))
         self._token = token
         self._system_id = system_id
         self._info = info
         self._pool = pool or ClientPool()
         self._owns_pool = pool is None
-        # Credentials in the URL would reach every error's text; GitLab reads tokens only.
-        self._base = str(parsed.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
-        self._client = self._pool.client(self._base, tls or TlsFiles())
-        self._observe = observe or (lambda method, route, status, seconds: None)
+        self._sender = Sender(url, info=info, pool=self._pool, tls=tls, observe=observe, fraction=fraction)
         self._farewell_timeout = farewell_timeout
         self._fraction = fraction
         self._last_update = ""
@@ -110,12 +77,12 @@ class Coordinator:
     @property
     def url(self) -> str:
         """The address of GitLab, without `/ci`, credentials and a slash at the end."""
-        return self._base
+        return self._sender.base
 
     @property
     def tls_ca(self) -> str:
         """The PEM text that lets a job trust this GitLab (CI_SERVER_TLS_CA_FILE); empty over http."""
-        return self._client.tls.chain_pem() if self._client.tls else ""
+        return self._sender.tls.chain_pem() if self._sender.tls else ""
 
     async def request_job(self, *, long_poll: bool = True) -> JobReply:
         """Ask for a job once. Never raises for what GitLab or the network does: the reply says it.
@@ -168,19 +135,19 @@ class Coordinator:
         body: dict[str, object] = {"info": self._info.as_json(), "token": job.token, "state": state, "output": output}
         optional = {"failure_reason": failure_reason, "checksum": checksum, "exit_code": exit_code}
         body.update({key: value for key, value in optional.items() if value})
-        call = _Call(
+        call = Call(
             method="PUT",
             path=f"jobs/{job.id}",
             route="jobs/:id",
-            headers={"JOB-TOKEN": job.token, "Content-Type": _JSON},
+            headers={"JOB-TOKEN": job.token, "Content-Type": JSON},
             content=orjson.dumps(body),
             answer_timeout=self._pool.timeouts.update_timeout,
         )
         try:
-            answer = await self._repeated(call, min(attempts, RETRY_ATTEMPTS))
+            answer = await self._sender.repeated(call, min(attempts, RETRY_ATTEMPTS))
         except CoordinatorError as error:
             log.warning("job update failed", job=job.id, state=state, reason=str(error))
-            return UpdateResult(status=_failed_status(error), retry_after=error.retry_after)
+            return UpdateResult(status=failed_status(error), retry_after=error.retry_after)
         if answer.status not in {200, 202}:
             log.info("job update refused", job=job.id, state=state, reason=self._described(answer, job.token))
         return classify_update_reply(answer.status, answer.headers, answer.body, now=time.time())
@@ -194,7 +161,7 @@ class Coordinator:
         """
         if not data:
             return PatchResult(status=202, range_end=start)
-        call = _Call(
+        call = Call(
             method="PATCH",
             path=f"jobs/{job.id}/trace?debug_trace={'true' if debug else 'false'}",
             route="jobs/:id/trace",
@@ -208,10 +175,10 @@ class Coordinator:
             answer_timeout=self._pool.timeouts.update_timeout,
         )
         try:
-            answer = await self._exchange(call)
+            answer = await self._sender.exchange(call)
         except CoordinatorError as error:
             log.warning("log patch failed", job=job.id, reason=str(error))
-            return PatchResult(status=_failed_status(error), retry_after=error.retry_after)
+            return PatchResult(status=failed_status(error), retry_after=error.retry_after)
         if answer.status not in {202, 416}:
             log.info("log patch refused", job=job.id, reason=self._described(answer, job.token))
         return classify_patch_reply(answer.status, answer.headers, answer.body, now=time.time())
@@ -227,18 +194,18 @@ class Coordinator:
             body["system_id"] = self._system_id
         if long_poll and self._last_update:
             body["last_update"] = self._last_update
-        call = _Call(
+        call = Call(
             method="POST",
             path="jobs/request",
             route="jobs/request",
-            headers={"RUNNER-TOKEN": self._token, "Content-Type": _JSON, "Accept": _JSON},
+            headers={"RUNNER-TOKEN": self._token, "Content-Type": JSON, "Accept": JSON},
             content=orjson.dumps(body),
             answer_timeout=self._pool.timeouts.answer_timeout,
             reply_bytes=JOB_BYTES_MAX,
             on_answer=on_answer,
         )
         try:
-            answer = await self._exchange(call)
+            answer = await self._sender.exchange(call)
         except CoordinatorError as error:
             unusable = isinstance(error, CoordinatorConfigurationError)
             return self._paced(
@@ -265,71 +232,7 @@ class Coordinator:
         delay = self._backoff.failed(self._fraction())
         return reply if reply.retry_after is not None else replace(reply, retry_after=delay)
 
-    async def _repeated(self, call: _Call, attempts: int) -> _Answer:
-        """Exchange; while GitLab is unavailable wait and repeat. Only for calls that may have their effect twice."""
-        for attempt in range(1, attempts + 1):
-            try:
-                answer = await self._exchange(call)
-            except CoordinatorError as error:
-                if attempt == attempts or isinstance(error, (CoordinatorConfigurationError, CoordinatorProtocolError)):
-                    raise
-                delay = None
-            else:
-                if attempt == attempts or not is_retriable(answer.status):
-                    return answer
-                delay = server_delay(answer.headers, time.time())
-            await anyio.sleep(jittered(attempt, self._fraction()) if delay is None else delay)
-        raise AssertionError("attempts is at least 1")
-
-    async def _exchange(self, call: _Call) -> _Answer:
-        """Send one request and read its answer. Raises CoordinatorError."""
-        started, status = time.monotonic(), NETWORK_FAILED
-        try:
-            async with self._client.use() as client:
-                with anyio.fail_after(self._pool.timeouts.request_timeout):
-                    answer = await self._sent(client, call)
-            status = answer.status
-        except CoordinatorError as error:
-            status = _failed_status(error)
-            raise
-        else:
-            return answer
-        finally:
-            self._observe(call.method, call.route, status, time.monotonic() - started)
-
-    async def _sent(self, client: httpx.AsyncClient, call: _Call) -> _Answer:
-        """Send, following redirects that stay on the host and keep the method."""
-        url = httpx.URL(f"{self._base}/api/v4/{call.path}")
-        for _ in range(_REDIRECTS_MAX):
-            answer = await self._sent_once(client, call, url)
-            if answer.status not in {307, 308} or not answer.headers.get("Location"):
-                return answer
-            target = url.join(answer.headers["Location"])
-            if not _may_follow(url, target):
-                return answer
-            url = target
-        raise CoordinatorProtocolError(f"GitLab at {self._base} redirects in a circle: correct `url`.")
-
-    async def _sent_once(self, client: httpx.AsyncClient, call: _Call, url: httpx.URL) -> _Answer:
-        headers = {"User-Agent": self._info.user_agent, "X-Request-Id": uuid4().hex, **call.headers}
-        timeouts = self._pool.timeouts
-        timeout = httpx.Timeout(call.answer_timeout, connect=timeouts.connect_timeout)
-        async with client.stream(call.method, url, headers=headers, content=call.content, timeout=timeout) as response:
-            call.on_answer()
-            body = bytearray()
-            async for part in response.aiter_bytes():
-                body += part
-                if len(body) > call.reply_bytes:
-                    raise CoordinatorProtocolError(
-                        f"GitLab answered {call.method} {call.route} with more than {call.reply_bytes} bytes.",
-                        status=response.status_code,
-                    )
-        # httpx knots a response and its stream together, and the request's body hangs on them: a mebibyte of log would
-        # wait for the collector of garbage.
-        response.stream = httpx.ByteStream(b"")
-        return _Answer(response.status_code, response.headers, bytes(body))
-
-    def _described(self, answer: _Answer, token: str) -> str:
+    def _described(self, answer: Reply, token: str) -> str:
         return describe(answer.status, answer.headers, self._scrubbed(answer.body, token))
 
     def _scrubbed(self, body: bytes, token: str) -> bytes:
@@ -357,14 +260,3 @@ class _Farewell:
         finally:
             self._leaving = True
             self._shield.deadline = anyio.current_time() + self._timeout
-
-
-def _failed_status(error: CoordinatorError) -> int:
-    return CLIENT_FAILED if isinstance(error, CoordinatorConfigurationError) else NETWORK_FAILED
-
-
-def _may_follow(url: httpx.URL, target: httpx.URL) -> bool:
-    """Tell whether our tokens may go to `target`: the same server, or the same host over https."""
-    if (url.scheme, url.host, url.port) == (target.scheme, target.host, target.port):
-        return True
-    return url.host == target.host and target.scheme == "https" and url.scheme == "http" and target.port is None
