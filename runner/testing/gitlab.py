@@ -23,10 +23,11 @@ import anyio.lowlevel
 import orjson
 from aiohttp import web
 
-from runner.testing.faults import Faults, RecordedRequest
+from runner.testing.faults import Faults, Handler, RecordedRequest
 from runner.testing.gitlab_artifacts import ArtifactStore
 from runner.testing.gitlab_git import Repositories, Repository
 from runner.testing.gitlab_jobs import Answer, JobRecord
+from runner.testing.gitlab_registration import DEFAULT_REGISTRATION_TOKEN, RunnerRegistry
 from runner.testing.payloads import Json, job_payload
 from runner.testing.serving import Listener
 
@@ -47,6 +48,7 @@ class GitLabServer:
     everything. All arguments are settings of a real GitLab:
 
     - `tokens`: the runners it knows; the first is `token`.
+    - `registration_tokens`: what `register` may make new runners with; none: it answers 410, as GitLab 19 does.
     - `long_poll_timeout`: how long a request for a job is held, in seconds; 0: never.
     - `update_interval`: what it tells runners to wait between patches. GitLab says 3 or 60; the default is for tests.
     - `pending_replies`: how often a final update is answered 202 ("still storing the log") before the 200.
@@ -60,12 +62,14 @@ class GitLabServer:
         port: int = 0,
         tls: ssl.SSLContext | None = None,
         tokens: tuple[str, ...] = (DEFAULT_RUNNER_TOKEN,),
+        registration_tokens: tuple[str, ...] = (DEFAULT_REGISTRATION_TOKEN,),
         long_poll_timeout: float = 50.0,
         update_interval: float = 0.1,
         pending_replies: int = 0,
         on_trace: Callable[[JobRecord, bytes], None] | None = None,
     ) -> None:
-        self.tokens = set(tokens)
+        self.runners = RunnerRegistry(tokens, registration_tokens=registration_tokens)
+        """The runners it knows, and what may become of them."""
         self.token = tokens[0]
         """The runner token to register with."""
         self.faults = Faults()
@@ -91,11 +95,14 @@ class GitLabServer:
         return self
 
     async def aclose(self) -> None:
-        """End every request and remove the repositories."""
+        """End every request and remove the repositories, also when cancelled."""
         self.faults.clear()
-        await self._listener.aclose()
-        self._repositories.close()
-        self.artifacts.close()
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._listener.aclose()
+            finally:
+                self._repositories.close()
+                self.artifacts.close()
 
     async def __aenter__(self) -> GitLabServer:
         return await self.start()
@@ -189,6 +196,11 @@ class GitLabServer:
         app.router.add_get(r"/api/v4/jobs/{id:\d+}/artifacts", self._send_artifacts)
         app.router.add_get("/-/object-store/{key}", self._send_object)
         app.router.add_post("/api/v4/runners/verify", self._verify)
+        app.router.add_post("/api/v4/runners", self._runner_call(self.runners.register))
+        app.router.add_delete("/api/v4/runners", self._runner_call(self.runners.remove))
+        app.router.add_delete("/api/v4/runners/managers", self._runner_call(self.runners.remove_manager))
+        app.router.add_post("/api/v4/runners/reset_authentication_token", self._runner_call(self.runners.reset))
+        app.router.add_post(r"/api/v4/runners/{id:\d+}/reset_authentication_token", self._reset_by_id)
         app.router.add_get(r"/{project:.+}.git/info/refs", self._git)
         app.router.add_post(r"/{project:.+}.git/git-upload-pack", self._git)
         app.router.add_post("/-/testing/jobs", self._control_queue)
@@ -243,10 +255,21 @@ class GitLabServer:
 
     async def _verify(self, request: web.Request) -> web.Response:
         body = await self._json(request)
-        token = str(body.get("token", ""))
-        if not self._knows_runner(request, token):
-            return _forbidden()
-        return web.json_response({"id": 1, "token": token, "token_expires_at": None})
+        self._knows_runner(request, str(body.get("token", "")))
+        status, answer = self.runners.verify(body)
+        return web.json_response(answer, status=status)
+
+    def _runner_call(self, answer_to: Callable[[Json], tuple[int, Json]]) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            status, answer = answer_to(await self._json(request))
+            return web.Response(status=204) if status == 204 else web.json_response(answer, status=status)
+
+        return handle
+
+    async def _reset_by_id(self, request: web.Request) -> web.Response:
+        private_token = request.headers.get("PRIVATE-TOKEN", "")
+        status, answer = self.runners.reset_by_id(int(request.match_info["id"]), private_token)
+        return web.json_response(answer, status=status)
 
     async def _json(self, request: web.Request) -> Json:
         self._police(request)
@@ -272,7 +295,7 @@ class GitLabServer:
         header = request.headers.get("RUNNER-TOKEN", "")
         if header != token:
             self._complain(f"{request.method} {request.path} with different tokens in header and body")
-        return any(_same(token, known) for known in self.tokens)
+        return self.runners.find(token) is not None
 
     def _job_of(self, request: web.Request, body_token: str = "") -> JobRecord | None:
         job = self.jobs.get(int(request.match_info["id"]))

@@ -5,10 +5,12 @@ import io
 import json
 import os
 import sys
+import tempfile
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
@@ -455,3 +457,16 @@ async def test_server_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
                 "violations": [],
             }
             assert await process.wait() == 0
+
+
+async def test_a_cancelled_server_leaves_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is cancelled within the server's block leaves nothing on disk and no open port."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with anyio.CancelScope() as scope:
+        async with GitLabServer() as gitlab:
+            await gitlab.create_repository("acme/demo", files={"hello.txt": "hello\n"})
+            assert os.listdir(tmp_path)
+            scope.cancel()
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(OSError, match="onnect"):
+        await anyio.connect_tcp("127.0.0.1", urlsplit(gitlab.url).port or 0)
