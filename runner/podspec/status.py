@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from runner.job.quantity import Quantity, QuantityError, parse_quantity
 from runner.job.verdict import EndedContainer, PodFate
 from runner.podspec.containers import BUILD, HELPER
 from runner.podspec.manifest import Manifest, read_moment
-from runner.podspec.quantity import Quantity, QuantityError, parse_quantity
 
 _OWN_LIMIT = re.compile(r"exceeds the limit|exceeds the total limit|exceeded its local ephemeral storage limit")
 """Kubelet's words for a pod that used more disk than it may. No field tells this from a node that ran out of disk."""

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from runner.job.quantity import parse_quantity
 from runner.job.verdict import EndedContainer, PodFate
 from runner.podspec.manifest import read_moment
-from runner.podspec.quantity import parse_quantity
 from runner.podspec.status import Condition, ContainerView, PodView, is_running, pod_fate, read_pod
 
 RUNNING = {"running": {"startedAt": "2026-11-21T00:39:00Z"}}

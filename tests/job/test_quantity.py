@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from runner.podspec.quantity import Quantity, QuantityError, format_quantity, parse_quantity
+from runner.job.quantity import Quantity, QuantityError, format_quantity, parse_quantity
 
 
 @pytest.mark.parametrize(
