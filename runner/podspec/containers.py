@@ -5,7 +5,7 @@ to it has ended (`stdinOnce` false), because the manager attaches again and agai
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from runner.config.kubernetes import KubernetesConfig
@@ -18,7 +18,7 @@ from runner.podspec.request import PodRequest
 from runner.podspec.security import build_container_security_context
 from runner.podspec.services import PodService
 from runner.podspec.users import ContainerUser, container_user
-from runner.podspec.volumes import build_mounts, build_service_mounts, keeps_files
+from runner.podspec.volumes import build_service_mounts, keeps_files, own_mounts
 
 BUILD = "build"
 """The container of the user's commands."""
@@ -37,14 +37,27 @@ _OPEN_STDIN = {"stdin": True, "stdinOnce": False}
 _LEGACY = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
 
 
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What several containers of one pod have the same, made once."""
+
+    environment: list[Manifest]
+    mounts: list[Manifest]
+    lifecycle: Manifest
+
+
 def build_containers(request: PodRequest) -> list[Manifest]:
     """Build all containers: `build`, `helper`, then the services sorted by name."""
     services = sorted(request.services, key=lambda service: service.name)
-    environment = build_environment(request.variables)
+    common = _Common(
+        environment=build_environment(request.variables),
+        mounts=build_service_mounts(request),
+        lifecycle=build_lifecycle(request.kubernetes.container_lifecycle),
+    )
     return [
-        _build_container(request, environment),
-        _helper_container(request),
-        *(_service_container(service, request, environment) for service in services),
+        _build_container(request, common),
+        _helper_container(request, common),
+        *(_service_container(service, request, common) for service in services),
     ]
 
 
@@ -70,7 +83,7 @@ def service_user(service: PodService, request: PodRequest) -> ContainerUser:
     return _user(service.name, request, request.kubernetes.service_container_security_context, service.user)
 
 
-def _build_container(request: PodRequest, environment: list[Manifest]) -> Manifest:
+def _build_container(request: PodRequest, common: _Common) -> Manifest:
     context = request.kubernetes.build_container_security_context
     return filled(
         {
@@ -78,19 +91,19 @@ def _build_container(request: PodRequest, environment: list[Manifest]) -> Manife
             "image": request.build_image,
             "imagePullPolicy": pull_policy(BUILD, request),
             **_entrypoint(request, _announced(request, request.build_command)),
-            "env": environment,
+            "env": common.environment,
             "ports": _ports(tuple(port.number for port in request.job.image.ports) if request.job.image else ()),
             "resources": build_resources(request.kubernetes, ""),
-            "volumeMounts": build_mounts(request),
+            "volumeMounts": [*own_mounts(request), *common.mounts],
             "securityContext": build_container_security_context(request.kubernetes, context, build_user(request)),
-            "lifecycle": build_lifecycle(request.kubernetes.container_lifecycle),
+            "lifecycle": common.lifecycle,
             "startupProbe": _startup_probe(request),
             **_OPEN_STDIN,
         }
     )
 
 
-def _helper_container(request: PodRequest) -> Manifest:
+def _helper_container(request: PodRequest, common: _Common) -> Manifest:
     context = request.kubernetes.helper_container_security_context
     user = _helper_user(request)
     return filled(
@@ -101,15 +114,15 @@ def _helper_container(request: PodRequest) -> Manifest:
             **_entrypoint(request, request.helper_command),
             "env": _helper_environment(request, user),
             "resources": build_resources(request.kubernetes, "helper_"),
-            "volumeMounts": build_mounts(request),
+            "volumeMounts": [*own_mounts(request), *common.mounts],
             "securityContext": build_container_security_context(request.kubernetes, context, user),
-            "lifecycle": build_lifecycle(request.kubernetes.container_lifecycle),
+            "lifecycle": common.lifecycle,
             **_OPEN_STDIN,
         }
     )
 
 
-def _service_container(service: PodService, request: PodRequest, environment: list[Manifest]) -> Manifest:
+def _service_container(service: PodService, request: PodRequest, common: _Common) -> Manifest:
     context = request.kubernetes.service_container_security_context
     own = service.resources
     return filled(
@@ -119,14 +132,14 @@ def _service_container(service: PodService, request: PodRequest, environment: li
             "imagePullPolicy": pull_policy(service.name, request),
             "command": list(service.entrypoint),
             "args": list(service.command),
-            "env": build_service_environment(service, request, environment),
+            "env": build_service_environment(service, request, common.environment),
             "ports": _ports(service.ports),
             "resources": build_resources(request.kubernetes, "service_") if own is None else own,
-            "volumeMounts": build_service_mounts(request),
+            "volumeMounts": common.mounts,
             "securityContext": build_container_security_context(
                 request.kubernetes, context, service_user(service, request)
             ),
-            "lifecycle": build_lifecycle(request.kubernetes.container_lifecycle),
+            "lifecycle": common.lifecycle,
             # Also here, as in GitLab Runner: a service whose command is a shell would end at once otherwise.
             **_OPEN_STDIN,
         }

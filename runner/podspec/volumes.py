@@ -18,9 +18,9 @@ from runner.config.volumes import (
     SecretVolume,
     VolumesConfig,
 )
+from runner.job.quantity import QuantityError, parse_quantity
 from runner.job.variables import Variables
 from runner.podspec.manifest import Manifest, filled
-from runner.podspec.quantity import QuantityError, parse_quantity
 from runner.podspec.request import PodRequest
 
 ConfiguredVolume = HostPathVolume | SecretVolume | PvcVolume | ConfigMapVolume | EmptyDirVolume | CsiVolume | NfsVolume
@@ -42,11 +42,14 @@ def build_volumes(request: PodRequest) -> list[Manifest]:
 
 def build_mounts(request: PodRequest) -> list[Manifest]:
     """Build the mounts of `build` and `helper`: scripts, logs, configured ones, repo."""
-    directories = request.directories
+    return [*own_mounts(request), *build_service_mounts(request)]
+
+
+def own_mounts(request: PodRequest) -> list[Manifest]:
+    """Build the mounts that `build` and `helper` have before those of every container: scripts, logs."""
     return [
-        {"name": "scripts", "mountPath": directories.scripts},
-        {"name": "logs", "mountPath": directories.logs},
-        *build_service_mounts(request),
+        {"name": "scripts", "mountPath": request.directories.scripts},
+        {"name": "logs", "mountPath": request.directories.logs},
     ]
 
 
