@@ -170,3 +170,36 @@ def test_the_newer_of_two_names_is_fetched(
         *("--alternate-url", f"{server.url}/a", "--alternate-head-url", f"{server.url}/a"),
     )
     assert server.requests[-1].path == chosen
+
+
+def test_addresses_are_taken_from_the_environment(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch, packed: bytes
+) -> None:
+    """Both commands know them as their flags, and each takes what is its own."""
+    server.answers = [Answer(404), Answer(200), Answer(200, packed)]
+    there = {"url": f"{server.url}/put?s=1", "header": ["A: 1", "B: 2"], "check-url": f"{server.url}/check"}
+    monkeypatch.setenv("RUNNER_CACHE_LINKS", json.dumps({**there, "alternate-file": "../cache/other/cache.zip"}))
+    assert run("cache-archiver", *FILE, "--path", "vendor")[0] == 0
+    STORED.unlink()
+    monkeypatch.setenv("RUNNER_CACHE_LINKS", json.dumps({"url": f"{server.url}/get?s=1"}))
+    assert run("cache-extractor", *FILE)[0] == 0
+    asked = [(request.method, request.path) for request in server.requests]
+    assert asked == [("HEAD", "/check"), ("PUT", "/put?s=1"), ("GET", "/get?s=1")]
+    assert (server.requests[1].headers["A"], server.requests[1].headers["B"]) == ("1", "2")
+
+
+def test_a_variable_turns_no_command_round(run: Run, monkeypatch: pytest.MonkeyPatch, packed: bytes) -> None:
+    """A job may set one of that name: only addresses and what belongs to them are taken from it."""
+    _clear()
+    monkeypatch.setenv("RUNNER_CACHE_LINKS", json.dumps({"file": "/elsewhere", "env-file": "/etc/passwd"}))
+    assert run("cache-extractor", *FILE)[0] == 0
+    assert Path("vendor/lib").read_text() == "lib"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', '{"url": 7}'])
+def test_a_variable_that_holds_no_addresses_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Without its value."""
+    monkeypatch.setenv("RUNNER_CACHE_LINKS", text)
+    code, said = run("cache-extractor", *FILE)
+    assert code == 1
+    assert "the variable RUNNER_CACHE_LINKS cannot be read" in said
