@@ -58,7 +58,7 @@ CASES = [
         (
             (
                 "warning kubernetes.cpu_limit: 1000 for the build container are that many whole cores, more"
-                " than a node has"
+                " than most nodes have"
             ),
         ),
         kubernetes('cpu_limit = "1000m"'),

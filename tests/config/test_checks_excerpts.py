@@ -68,7 +68,7 @@ KUBERNETES = (*RUNNER, "kubernetes")
         ((*KUBERNETES, "key_file"), "    key_file = '/a#b'", "key_file"),
         ((*KUBERNETES, "node_selector", "role"), '    node_selector = { role = "ci" }', "role"),
         ((*KUBERNETES, "services"), "    services = ...", "services"),
-        ((*KUBERNETES, "services", 0, "name"), None, ""),
+        ((*KUBERNETES, "services", 0, "name"), "    services = ...", "services"),
         ((*KUBERNETES, "pod_spec", 0, "patch"), "      patch = ...", "patch"),
         ((*KUBERNETES, "pod_spec", 0, "name"), "      name = '''...", "name"),
         ((*RUNNER, "cache", "s3", "AccessKey"), "      AccessKey = ...", "AccessKey"),

@@ -17,7 +17,7 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
 RESOURCES: Final = ("cpu", "memory", "ephemeral_storage")
 
 _LEAST_MEMORY = Fraction(6 * 1024 * 1024)
-_MOST_CORES = Fraction(512)
+_MOST_CORES = Fraction(128)
 
 
 def amount(kubernetes: KubernetesConfig, key: str) -> Quantity | None:
@@ -91,7 +91,7 @@ def _cpu_too_large(kubernetes: KubernetesConfig) -> Iterator[Problem]:
             if value and value.value > _MOST_CORES:
                 yield Problem(
                     (key,),
-                    f"{value} for {whose} are that many whole cores, more than a node has",
+                    f"{value} for {whose} are that many whole cores, more than most nodes have",
                     f"write thousandths of a core with m, such as {value.text}m",
                 )
 

@@ -47,16 +47,17 @@ def excerpt(text: str, places: Mapping[Path, Place], place: Place) -> Excerpt | 
         return None
     line = lines[place.line - 1].rstrip("\r")
     here = {path: where.column for path, where in places.items() if where.line == place.line and path}
-    first = min(here.values(), default=0)
+    first, start = min(here.values(), default=0), place.column - 1
     named = any(isinstance(path[-1], str) for path in here)
     if not (named and _HEADER.fullmatch(line)):
         if not first or line[: first - 1].strip():
             return None
         if not all(map(_may_be_shown, here)):
-            # An element alone has no key to show.
-            line = f"{line.partition('=')[0].rstrip()} = ..." if named else ""
+            if not named:
+                return None  # an element alone has no key to show
+            key = line.partition("=")[0].rstrip()
+            line, start = f"{key} = ...", start if start < len(key) else first - 1
     shown = _without_comment(line).replace("\t", " ")[:_LONGEST]
-    start = place.column - 1
     meant = _TOKEN.match(shown, start)
     return Excerpt(re.sub(r"//[^/@\s]*@", "//...@", shown), start, len(meant[0])) if meant else None
 
