@@ -32,6 +32,13 @@ def writable(path: str, key: str) -> str:
     return f"if touch {path}/.try 2>/dev/null; then echo @{key}=writable; else echo @{key}=read-only; fi"
 
 
+async def forget(cluster: Cluster, folder: str) -> None:
+    """Remove a folder that a test made on the node."""
+    node = {"name": "node", "host_path": "/tmp", "mount_path": "/node"}
+    async with cluster.harness(kubernetes={"volumes": {"host_path": [node]}}) as h:
+        await look(h, f"rm -rf /node/{folder}")
+
+
 # Volumes
 
 
@@ -53,6 +60,7 @@ async def test_host_path(cluster: Cluster) -> None:
             "echo @slave=$(grep -c ' /seen/.*master:' /proc/self/mountinfo)",
         )
     assert found == {"file": "kept", "mount": "read-only", "slave": "1"}
+    await forget(cluster, cluster.namespace)
 
 
 async def test_config_map_and_secret(cluster: Cluster) -> None:
@@ -176,6 +184,7 @@ async def test_persistent_volume_claim(cluster: Cluster) -> None:
     finally:
         cluster.kubectl("delete", "pvc", name, "--wait=false")
         cluster.kubectl("delete", "pv", name, "--wait=false")
+        await forget(cluster, name)
 
 
 @pytest.mark.parametrize(
@@ -236,10 +245,10 @@ async def test_builds_dir(cluster: Cluster, kubernetes: dict[str, Any], builds_d
     for volume in kubernetes.get("volumes", {}).get("host_path", ()):
         volume["host_path"] = f"/tmp/{cluster.namespace}-builds"
     async with cluster.harness(kubernetes=kubernetes, runner={"builds_dir": builds_dir}) as h:
-        commands = ("echo @pwd=$(pwd)", "echo @file=$(cat hello.txt)", f"rm -rf {builds_dir}/*")
-        found = await look(h, *commands, sources=True)
+        found = await look(h, "echo @pwd=$(pwd)", "echo @file=$(cat hello.txt)", sources=True)
         short_token = h.config.runners[0].token.removeprefix("glrt-")[:9]
     assert found == {"pwd": project_dir.format(short_token=short_token), "file": "hello"}
+    await forget(cluster, f"{cluster.namespace}-builds")
 
 
 @pytest.mark.parametrize("base", ["/tmp", "/tmp/", ""], ids=["set", "with a slash", "unset"])
