@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -11,11 +11,12 @@ import anyio
 import pytest
 from aiohttp import web
 
+from runner.executor import session as session_module
 from runner.executor.session import PodSession
 from runner.kube.attach import open_attach
-from runner.kube.channels import STDERR, V5
+from runner.kube.channels import STDERR, STDOUT, V5
 from runner.kube.client import KubeClient
-from runner.testing.faults import CutResponse, FaultRule, Handler, Reply
+from runner.testing.faults import Action, CutResponse, FaultRule, Handler, Reply
 from runner.testing.kubelets import Fate, Mishap, Script, ScriptedKubelet, ScriptedPod
 from runner.testing.kubernetes import KubernetesServer
 from runner.trace.journal import ExitEntry, NoteEntry
@@ -148,6 +149,74 @@ async def _deaf(request: web.Request, handler: Handler) -> web.StreamResponse:
     async for _ in socket:
         pass
     return socket
+
+
+def _agent(answer: Callable[[list[str]], bytes]) -> Action:
+    """An agent that syncs, and answers other commands with lines of its own."""
+
+    async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
+        del handler
+        socket = web.WebSocketResponse(protocols=(V5,))
+        await socket.prepare(request)
+        async for message in socket:
+            for line in message.data[1:].decode().splitlines():
+                _, *words = line.split(" ") if line else ("", "")
+                if words[0] == "resume":
+                    await socket.send_bytes(bytes((STDERR,)) + f"\nsync {words[1]}\n".encode())
+                    await socket.send_bytes(bytes((STDOUT,)) + f"{words[1]}\n".encode())
+                elif said := answer(words):
+                    await socket.send_bytes(bytes((STDERR,)) + said)
+        return socket
+
+    return serve
+
+
+async def test_an_agent_that_falls_silent_is_connected_to_anew(
+    server: KubernetesServer, client: KubeClient, sink: Sink, pod: ScriptedPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that brings nothing, not even an answer to a ping, is as good as lost; one that does is kept."""
+    monkeypatch.setattr(session_module, "PING_INTERVAL", 0.02)
+    monkeypatch.setattr(session_module, "SILENCE_TIMEOUT", 0.1)
+    pings: list[str] = []
+
+    def answer(words: list[str]) -> bytes:
+        pings.extend(words[1:] if words[0] == "ping" else [])
+        return f"pong {words[1]}\n".encode() if words[0] == "ping" and len(pings) < 20 else b""
+
+    server.faults.add(FaultRule("GET", "/attach", _agent(answer)))
+    async with talking(client, sink) as session:
+        assert (await run(session, sink)).code == 3
+        assert session.connections == 2
+    assert len(pings) >= 20
+
+
+async def test_a_script_that_the_pod_cannot_store_ends_the_conversation(
+    server: KubernetesServer, client: KubeClient, sink: Sink, pod: ScriptedPod
+) -> None:
+    """It is sent again some times, for a part may have been lost; then the agent's own words are told."""
+    sealed: list[str] = []
+
+    def answer(words: list[str]) -> bytes:
+        sealed.extend(words[1:2] if words[0] == "seal" else [])
+        return b"agent: seal failed: No space left\nbad prepare_script-1\n" if words[0] == "seal" else b""
+
+    server.faults.add(FaultRule("GET", "/attach", _agent(answer), times=None))
+    async with talking(client, sink) as session:
+        assert not await session.begin("prepare_script-1", "true\n")
+    assert len(sealed) == session_module.MAX_REFUSALS + 1
+    assert "could not store the script prepare_script-1: agent: seal failed: No space left" in session.refused
+
+
+@pytest.mark.parametrize("line", [b"j 7 log 0 1.000000", b"j 0 nonsense"], ids=["a line is missing", "no entry"])
+async def test_a_journal_that_makes_no_sense_is_asked_for_again(
+    server: KubernetesServer, client: KubeClient, sink: Sink, pod: ScriptedPod, line: bytes
+) -> None:
+    """What is not understood ends the connection, not the conversation."""
+    server.faults.add(FaultRule("GET", "/attach", _agent(lambda _: line + b"\n")))
+    async with talking(client, sink) as session:
+        assert (await run(session, sink)).code == 3
+        assert session.connections == 2
+    assert sink.raw == ALL
 
 
 async def test_an_agent_that_hears_nothing_is_given_up(
