@@ -26,6 +26,7 @@ from aiohttp import web
 from runner.testing.faults import Faults, Handler, RecordedRequest
 from runner.testing.gitlab_artifacts import ArtifactStore
 from runner.testing.gitlab_git import Repositories, Repository
+from runner.testing.gitlab_lfs import LargeFiles
 from runner.testing.gitlab_jobs import Answer, JobRecord
 from runner.testing.gitlab_registration import DEFAULT_REGISTRATION_TOKEN, RunnerRegistry
 from runner.testing.payloads import Json, job_payload
@@ -86,6 +87,8 @@ class GitLabServer:
         self._violations: list[str] = []
         self.artifacts = ArtifactStore()
         """What jobs have uploaded."""
+        self.large_files = LargeFiles()
+        """What `git lfs pull` finds; a repository holds the pointers that `add` returns."""
         self._repositories = Repositories()
         self._listener = Listener(self._application(), host=host, port=port, tls=tls)
 
@@ -164,10 +167,22 @@ class GitLabServer:
         self.jobs[number].cancel(force=force)
 
     async def create_repository(
-        self, path: str, *, files: Mapping[str, str | bytes | None], branch: str = "main"
+        self,
+        path: str,
+        *,
+        files: Mapping[str, str | bytes | None],
+        branch: str = "main",
+        object_format: str = "sha1",
+        private: bool = False,
     ) -> Repository:
-        """Make a project's repository, such as `acme/demo`; the tokens of running jobs may fetch from it."""
-        return await self._repositories.create(path, url=f"{self.url}/{path}.git", files=files, branch=branch)
+        """Make a project's repository, such as `acme/demo`.
+
+        The tokens of running jobs may fetch from it, unless it is `private`.
+        """
+        url = f"{self.url}/{path}.git"
+        return await self._repositories.create(
+            path, url=url, files=files, branch=branch, object_format=object_format, private=private
+        )
 
     async def mirror_repository(self, path: str, source: Path, *, branch: str, sha: str) -> Repository:
         """Serve a copy of a repository of this machine as a project; objects that change later are not seen."""
@@ -203,6 +218,8 @@ class GitLabServer:
         app.router.add_post(r"/api/v4/runners/{id:\d+}/reset_authentication_token", self._reset_by_id)
         app.router.add_get(r"/{project:.+}.git/info/refs", self._git)
         app.router.add_post(r"/{project:.+}.git/git-upload-pack", self._git)
+        app.router.add_post(r"/{project:.+}.git/info/lfs/objects/batch", self._git)
+        app.router.add_get(r"/{project:.+}.git/gitlab-lfs/objects/{oid}", self._git)
         app.router.add_post("/-/testing/jobs", self._control_queue)
         app.router.add_get("/-/testing/jobs", self._control_list)
         app.router.add_get(r"/-/testing/jobs/{id:\d+}/trace", self._control_trace)
@@ -333,6 +350,10 @@ class GitLabServer:
             return web.Response(
                 status=401, headers={"WWW-Authenticate": 'Basic realm="GitLab"'}, text="HTTP Basic: Access denied"
             )
+        if request.path.endswith("/info/lfs/objects/batch"):
+            return await self.large_files.batch(request)
+        if "oid" in request.match_info:
+            return await self.large_files.send(request)
         return await self._repositories.serve(request, request.path)
 
     def _may_fetch(self, authorization: str) -> bool:

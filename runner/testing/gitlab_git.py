@@ -20,8 +20,10 @@ from anyio.abc import ByteSendStream
 
 _AUTHOR = "Ada <ada@example.com> 1755856800 +0000"
 _CONFIG = """[core]
-\trepositoryformatversion = 0
+\trepositoryformatversion = 1
 \tbare = true
+[extensions]
+\tobjectformat = {object_format}
 [http]
 \treceivepack = false
 [uploadpack]
@@ -34,7 +36,9 @@ _HEAD_BYTES_MAX = 64 * 1024
 class Repository:
     """One project's repository. `commit` moves the branch, and with it `sha` and `pipeline_id`."""
 
-    def __init__(self, path: str, *, url: str, directory: Path, branch: str) -> None:
+    def __init__(
+        self, path: str, *, url: str, directory: Path, branch: str, object_format: str = "sha1", private: bool = False
+    ) -> None:
         self.path = path
         """The project's path, such as `acme/demo`."""
         self.url = url
@@ -42,6 +46,10 @@ class Repository:
         self.directory = directory
         """The bare repository on disk."""
         self.branch = branch
+        self.object_format = object_format
+        """`sha1` or `sha256`."""
+        self.private = private
+        """No job's token opens it, as a project whose access list names nobody: it answers as if it were not there."""
         self.sha = ""
         """The branch's commit."""
         self.pipeline_id = 899
@@ -53,8 +61,12 @@ class Repository:
         *,
         message: str = "Change",
         executable: Collection[str] = (),
+        submodules: Mapping[str, str] | None = None,
     ) -> str:
-        """Add or replace files (None deletes one) in a new commit on the branch and return its id."""
+        """Add or replace files (None deletes one) in a new commit on the branch and return its id.
+
+        `submodules` are paths with the commits that stand there; their `.gitmodules` is a file like others.
+        """
         self.pipeline_id += 1
         stream = [
             f"commit refs/heads/{self.branch}\nmark :1\ncommitter {_AUTHOR}\n".encode(),
@@ -68,6 +80,7 @@ class Repository:
             mode = b"100755" if name in executable else b"100644"
             stream.append(b"M %s inline %s\n" % (mode, _quoted(name)))
             stream.append(_data(content.encode() if isinstance(content, str) else content))
+        stream += [b"M 160000 %s %s\n" % (sha.encode(), _quoted(name)) for name, sha in (submodules or {}).items()]
         stream.append(f"reset refs/pipelines/{self.pipeline_id}\nfrom :1\n\nget-mark :1\n".encode())
         self.sha = (await self._git("fast-import", "--quiet", "--cat-blob-fd=1", input=b"".join(stream))).strip()
         return self.sha
@@ -75,6 +88,10 @@ class Repository:
     async def tag(self, name: str) -> None:
         """Put a tag on the branch's commit."""
         await self._git("update-ref", f"refs/tags/{name}", self.sha)
+
+    def remove(self) -> None:
+        """Delete the repository, as a project's owner does."""
+        shutil.rmtree(self.directory)
 
     async def _git(self, *arguments: str, input: bytes | None = None) -> str:
         done = await anyio.run_process(
@@ -88,9 +105,17 @@ class Repositories:
 
     def __init__(self) -> None:
         self._root: Path | None = None
+        self._private: set[str] = set()
 
     async def create(
-        self, path: str, *, url: str, files: Mapping[str, str | bytes | None], branch: str = "main"
+        self,
+        path: str,
+        *,
+        url: str,
+        files: Mapping[str, str | bytes | None],
+        branch: str = "main",
+        object_format: str = "sha1",
+        private: bool = False,
     ) -> Repository:
         """Make a repository whose first commit has these files."""
         if self._root is None:
@@ -99,8 +124,12 @@ class Repositories:
         for name in ("objects", "refs/heads"):
             (directory / name).mkdir(parents=True)
         (directory / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
-        (directory / "config").write_text(_CONFIG)
-        repository = Repository(path, url=url, directory=directory, branch=branch)
+        (directory / "config").write_text(_CONFIG.format(object_format=object_format))
+        repository = Repository(
+            path, url=url, directory=directory, branch=branch, object_format=object_format, private=private
+        )
+        if private:
+            self._private.add(f"/{path}.git")
         await repository.commit(files, message="Begin")
         return repository
 
@@ -112,7 +141,7 @@ class Repositories:
         directory.parent.mkdir(parents=True, exist_ok=True)
         await anyio.run_process(["git", "clone", "--quiet", "--bare", "--shared", str(source), str(directory)])
         (directory / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
-        (directory / "config").write_text(_CONFIG)
+        (directory / "config").write_text(_CONFIG.format(object_format="sha1"))
         repository = Repository(path, url=url, directory=directory, branch=branch)
         repository.sha = sha
         await repository._git("update-ref", f"refs/heads/{branch}", sha)
@@ -121,7 +150,7 @@ class Repositories:
 
     async def serve(self, request: web.Request, path_info: str) -> web.StreamResponse:
         """Answer a git client's request as a web server with CGI does; the caller has checked who asks."""
-        if self._root is None:
+        if self._root is None or any(path_info.startswith(f"{path}/") for path in self._private):
             return web.Response(status=404)
         # A fetch's questions are small; the middleware in front may have read this one already. A question that git
         # packed has been unpacked here, so git is not told of it.

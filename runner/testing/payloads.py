@@ -36,6 +36,7 @@ class Source(Protocol):
     branch: str
     sha: str
     pipeline_id: int
+    object_format: str
 
 
 def variable(
@@ -82,12 +83,13 @@ def job_payload(
     project: str = "acme/demo",
     project_id: int = 42,
     repository: Source | None = None,
+    git: Mapping[str, Any] | None = None,
     **over: Any,
 ) -> Json:
     """Return the 201 body of `POST jobs/request`, with the fields that GitLab 19 sends.
 
     `variables` come behind GitLab's own: entries, or a mapping of public ones. `repository` fills `git_info` and the
-    project's path. Any other keyword replaces the top-level field of that name, such as `artifacts=[...]`,
+    project's path; `git` replaces single fields of `git_info`. Any other keyword replaces the top-level field of that name, such as `artifacts=[...]`,
     `features={}`, `steps=[]`.
     """
     about = _About(
@@ -101,13 +103,14 @@ def job_payload(
         branch=repository.branch if repository else "main",
         sha=repository.sha if repository else DEFAULT_SHA,
         pipeline_id=repository.pipeline_id if repository else 900,
+        object_format=repository.object_format if repository else "sha1",
     )
     payload: Json = {
         "id": id,
         "token": token,
         "allow_git_fetch": True,
         "job_info": _job_info(about),
-        "git_info": _git_info(about),
+        "git_info": {**_git_info(about), **(git or {})},
         "runner_info": {"timeout": timeout, "runner_session_url": None},
         "inputs": [],
         "variables": [*_predefined(about), *_entries(variables)],
@@ -163,6 +166,7 @@ class _About:
     branch: str
     sha: str
     pipeline_id: int
+    object_format: str
 
     @property
     def repo_url(self) -> str:
@@ -194,7 +198,7 @@ def _job_info(about: _About) -> Json:
 def _git_info(about: _About) -> Json:
     return {
         "repo_url": about.repo_url,
-        "repo_object_format": "sha1",
+        "repo_object_format": about.object_format,
         "ref": about.branch,
         "sha": about.sha,
         "before_sha": "0" * 40,
