@@ -50,7 +50,9 @@ class CacheGcsConfig(_Pascal):
         "", description="file with the service account and its key"
     )
     bucket_name: str = Field("", description="bucket")
-    universe_domain: str = Field("", description="domain of another cloud than Google's public one")
+    universe_domain: str = Field(
+        "", description="domain of another cloud than Google's public one; refused, for nothing can be signed there"
+    )
 
 
 class CacheAzureConfig(_Pascal):

@@ -91,6 +91,15 @@ def test_restore_when_the_helper_is_gitlabs(tmp_path: Path) -> None:
     assert calls == [(words, {}), ([], {})]
 
 
+def test_restore_when_there_is_no_other_name(tmp_path: Path) -> None:
+    """Then there is nothing to choose from, and nothing to ask for."""
+    links = CacheLinks("https://s/get", "https://s/head")
+    assert run("restore_cache", make_context(tmp_path, links={"k": links}), "new")[0] == (
+        ["--url", "https://s/get"],
+        {},
+    )
+
+
 def test_restore_when_the_helper_is_old(tmp_path: Path) -> None:
     """A flag that it does not know would be no cache at all."""
     calls = run("restore_cache", make_context(tmp_path, links={"k": GET, "second": GET}), "old")
