@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,9 +16,23 @@ COMMANDS = {
     "local": ("runner.cli.local", "Run the jobs of a .gitlab-ci.yml here, without GitLab or a cluster."),
     "config": ("runner.cli.config", "Check a config.toml: what is wrong, where, and what would be right."),
     "pod": ("runner.cli.pod", "Print the pod that a job and a config.toml give, without a cluster."),
+    "register": ("runner.cli.register", "Register a runner at GitLab and add it to config.toml."),
+    "unregister": ("runner.cli.unregister", "Remove runners from GitLab and from config.toml."),
+    "list": ("runner.cli.listing", "List the runners of config.toml."),
+    "verify": ("runner.cli.verify", "Ask GitLab whether the tokens of config.toml are good."),
+    "reset-token": ("runner.cli.reset_token", "Give runners new tokens."),
+    "run-single": ("runner.cli.run_single", "Take jobs for one runner that flags describe, without a config.toml."),
+    "health-check": ("runner.cli.health_check", "Wait until a service answers; for helper containers."),
+    "version": ("runner.cli.version", "Print the version."),
     "rbac": ("runner.cli.rbac", "Print the least Role that a config.toml needs, or check it."),
 }
 """Command name -> module that holds a click command of that name, and its line in the overview."""
+
+
+class UnknownCommandError(click.UsageError):
+    """A command that there is not."""
+
+    exit_code = 1
 
 
 class LazyGroup(click.Group):
@@ -26,6 +41,15 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands in the order of the table."""
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; that there is none ends with 1, as in the original."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise UnknownCommandError(error.message, ctx) from None
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
@@ -47,13 +71,24 @@ class LazyGroup(click.Group):
     epilog="Signals to `run`: QUIT lets the running jobs end, TERM ends them; a second one insists.",
 )
 @click.version_option(__version__, "-v", "--version", prog_name="runner")
-def root() -> None:
+@click.option("--debug", is_flag=True, help="Log everything.  [env: RUNNER_DEBUG]")
+@click.option("-l", "--log-level", help="How much is logged.  [env: LOG_LEVEL]")
+@click.option("--log-format", help="runner, text or json.  [env: LOG_FORMAT]")
+@click.option("--cpuprofile", hidden=True, help="Accepted for scripts of the original; nothing is written.")
+def root(debug: bool, log_level: str | None, log_format: str | None, cpuprofile: str | None) -> None:
     """GitLab Runner's Kubernetes executor.
 
     \b
     Try it in a repository with a .gitlab-ci.yml:  runner local
     Serve a GitLab:                                runner run --config config.toml
     """
+    if debug or os.environ.get("RUNNER_DEBUG", "").lower() in {"1", "t", "true"}:
+        log_level = "debug"
+    # Commands have these flags too, and theirs win: so both look into the environment.
+    if log_level:
+        os.environ["LOG_LEVEL"] = log_level
+    if log_format:
+        os.environ["LOG_FORMAT"] = log_format
 
 
 def main(arguments: Sequence[str]) -> int:

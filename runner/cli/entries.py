@@ -1,0 +1,80 @@
+"""The `[[runners]]` of a config.toml as the short commands see them: read by TOML alone, whatever else is in them.
+
+A command that removes a runner must work on an entry that no service would start with, and `list` must be quick: so
+the models are not asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.config.edit import runner_tables
+from runner.manager.config_file import read_text
+
+if TYPE_CHECKING:
+    from runner.gitlab.tls import TlsFiles
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One runner of the file."""
+
+    index: int
+    name: str
+    url: str
+    token: str = field(repr=False)
+    """As GitLab knows it: variables are filled in."""
+    executor: str
+    id: int
+    tls: tuple[str, str, str] = ("", "", "")
+    """Files of the CA, the client certificate and its key."""
+
+    def tls_files(self, ca_file: str = "", cert_file: str = "", key_file: str = "") -> TlsFiles:
+        """The files as the client takes them; those of the command line win."""
+        from runner.gitlab.tls import TlsFiles
+
+        own = self.tls
+        return TlsFiles(ca_file=ca_file or own[0], cert_file=cert_file or own[1], key_file=key_file or own[2])
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """All runners of a file in its order; none when there is no file.
+
+    Raises `ConfigFileError` when it cannot be read, `EditError` when it is no TOML.
+    """
+    return entries_of(read_text(path))
+
+
+def entries_of(text: str) -> list[Entry]:
+    """All runners of a text in its order. Raises `EditError` when it is no TOML."""
+    return [_entry(index, table) for index, table in enumerate(runner_tables(text))]
+
+
+def _entry(index: int, table: dict[str, Any]) -> Entry:
+    folded = {key.casefold(): value for key, value in reversed(table.items())}
+    folded |= table
+
+    def text(key: str) -> str:
+        value = folded.get(key, "")
+        return value if isinstance(value, str) else ""
+
+    number = folded.get("id")
+    return Entry(
+        index,
+        text("name"),
+        _expanded(text("url")),
+        _expanded(text("token")),
+        text("executor"),
+        number if isinstance(number, int) else 0,
+        (text("tls-ca-file"), text("tls-cert-file"), text("tls-key-file")),
+    )
+
+
+def _expanded(text: str) -> str:
+    return _VARIABLE.sub(lambda found: os.environ.get(found[1] or found[2], ""), text)
