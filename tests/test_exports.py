@@ -136,7 +136,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["local", "--help"], 0, "stdout", "Usage: runner local"),
         (["helper"], 1, "stderr", "runner helper"),
         (["helper", "no-such-command"], 1, "stderr", "no such command"),
-        (["no-such-command"], 2, "stderr", "No such command"),
+        (["no-such-command"], 1, "stderr", "No such command"),
         (["run", "--no-such-option"], 2, "stderr", "No such option"),
         (["run", "--config", "/no/such/config.toml"], 1, "stderr", "/no/such/config.toml"),
     ],
