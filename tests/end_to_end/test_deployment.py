@@ -39,6 +39,7 @@ def documented(cluster: Cluster, url: str) -> str:
         (IMAGE, cluster.helper_image),
         ("https://gitlab.example.com", url),
         ("namespace: ci}", f"namespace: {cluster.namespace}}}"),
+        ("namespace: ci\n", f"namespace: {cluster.namespace}\n"),
         ('namespace = "ci"', f'namespace = "{cluster.namespace}"\n        pull_policy = "if-not-present"'),
     ):
         assert given in text
