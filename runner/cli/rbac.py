@@ -19,6 +19,7 @@ from runner.job.feature_flags import FLAGS
 @click.option("--name", default="runner", show_default=True, help="Name of the Roles and their bindings.")
 @click.option("--feature-flag", "flags", multiple=True, metavar="NAME", help="One that jobs may turn on themselves.")
 @click.option("--job-ports", is_flag=True, help="Images of jobs may name `ports`.")
+@click.option("--job-service-logs", is_flag=True, help="Jobs may set CI_DEBUG_SERVICES.")
 @click.option("--check", is_flag=True, help="Ask the cluster what of this is missing.")
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="With --check, for runners that name no `host`.")
 @click.option("--no-color", is_flag=True, help="Plain output.  [env: NO_COLOR]")
@@ -31,6 +32,7 @@ def command(
     name: str,
     flags: tuple[str, ...],
     job_ports: bool,
+    job_service_logs: bool,
     check: bool,
     kubeconfig: str | None,
     no_color: bool,
@@ -46,7 +48,7 @@ def command(
     """
     _check_flags(flags)
     file = read_config_file(config_path(config))
-    needs = runner_needs(file, name=runner, job_flags=flags, job_ports=job_ports)
+    needs = runner_needs(file, name=runner, job_flags=flags, job_ports=job_ports, job_service_logs=job_service_logs)
     if not needs:
         raise Trouble(f'{file.name} has no runner with executor = "kubernetes".')
     found = groups(needs)

@@ -11,6 +11,7 @@ from runner.cli.pod_yaml import Layout, yaml_text
 from runner.podspec.rbac import (
     EVERYWHERE,
     OF_JOBS,
+    SERVICE_LOGS,
     Need,
     Right,
     Rule,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from runner.config.model import RunnerConfig
 
 _COLUMNS = 110
+_OPTIONS = {"ports": "--job-ports", SERVICE_LOGS: "--job-service-logs"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +67,22 @@ class Group:
 
 
 def runner_needs(
-    file: ConfigFile, *, name: str | None, job_flags: Iterable[str], job_ports: bool
+    file: ConfigFile,
+    *,
+    name: str | None,
+    job_flags: Iterable[str],
+    job_ports: bool,
+    job_service_logs: bool = False,
 ) -> tuple[RunnerNeed, ...]:
     """Say what each runner needs; with a name, what that one needs."""
     flags = tuple(job_flags)
     chosen = [file.runner(name)] if name is not None else list(enumerate(file.config.runners))
     return tuple(
-        RunnerNeed(index=index, runner=runner, need=needed_rights(runner, job_flags=flags, job_ports=job_ports))
+        RunnerNeed(
+            index=index,
+            runner=runner,
+            need=needed_rights(runner, job_flags=flags, job_ports=job_ports, job_service_logs=job_service_logs),
+        )
         for index, runner in chosen
     )
 
@@ -135,12 +146,8 @@ def _not_given(group: Group) -> Iterator[str]:
         yield f"Some jobs ask for more by themselves; if yours may, add {', '.join(options)}."
 
 
-def _wish(right: Right) -> str:
-    return "ports" if right.key[1] == "ports" else right.key[1]
-
-
 def _option(right: Right) -> str:
-    return "--job-ports" if right.key[1] == "ports" else f"--feature-flag {right.key[1]}"
+    return _OPTIONS.get(right.key[1]) or f"--feature-flag {right.key[1]}"
 
 
 def _rule_comments(file: ConfigFile, group: Group, granted: Sequence[Rule]) -> dict[tuple[str | int, ...], str]:
@@ -168,7 +175,7 @@ def asked_by(file: ConfigFile, member: RunnerNeed, right: Right) -> str:
     if not right.key:
         return "always"
     if right.key[0] == OF_JOBS:
-        return f"jobs with {_wish(right)}"
+        return f"jobs with {right.key[1]}"
     if not _is_set(member.runner, right.key):
         return f"{right.key[-1]}, on by default"
     return file.place(("runners", member.index, *right.key))

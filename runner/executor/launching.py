@@ -18,6 +18,7 @@ from runner.executor.entrypoint import EntrypointLog
 from runner.executor.events import PodEvents
 from runner.executor.registries import find_logins
 from runner.executor.resources import Resources, all_of
+from runner.executor.service_logs import ServiceLogs, shows_services
 from runner.executor.waiting import PodWait
 from runner.podspec.containers import HONOR_ENTRYPOINT_FLAG
 from runner.podspec.creation import namespaces, objects_of_pod, secrets_before_pod, with_credentials
@@ -73,6 +74,7 @@ class PodLaunch:
         self.watch: PodWatch | None = None
         self.events: PodEvents | None = None
         self._entrypoint: EntrypointLog | None = None
+        self._service_logs: ServiceLogs | None = None
         self._cluster = cluster
         self._sink = sink
         self._policies = policies
@@ -175,6 +177,9 @@ class PodLaunch:
         found = await wait.until_running()
         if found is None and pod.flag(REACHABLE_FLAG, default=False):
             await wait.until_reachable()
+        if found is None and pod.services and shows_services(pod):
+            self._service_logs = ServiceLogs(client, self._sink, pod)
+            group.start_soon(self._service_logs.follow, name=f"services of {name}")
         return found
 
     async def _create(self, resources: Resources) -> None:
@@ -211,7 +216,7 @@ class PodLaunch:
         )
 
     def _unfollow(self) -> None:
-        for followed in (self.events, self._entrypoint):
+        for followed in (self.events, self._entrypoint, self._service_logs):
             if followed:
                 followed.close()
 

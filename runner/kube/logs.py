@@ -38,11 +38,18 @@ async def read_log_tail(client: KubeClient, namespace: str, pod: str, *, contain
 
 
 async def follow_log(
-    client: KubeClient, namespace: str, pod: str, *, container: str, take: Callable[[str], None]
+    client: KubeClient,
+    namespace: str,
+    pod: str,
+    *,
+    container: str,
+    take: Callable[[str], None],
+    timestamps: bool = False,
 ) -> None:
     """Give the lines of a container's log to `take`, from the first on and each once, until cancelled or the pod goes.
 
-    A container that has not started is waited for, and a lost connection is replaced. Raises ForbiddenError when we may
+    With `timestamps` each begins with the time at which its node took it. A container that has not started is waited
+    for, and a lost connection is replaced. Raises ForbiddenError when we may
     not read logs, and ValueError for a line of more than `LINE_BYTES`.
     """
     last, failures, known = b"", 0, b""
@@ -54,7 +61,7 @@ async def follow_log(
         # After a loss the log is asked for from the last line's second on, so that some lines come again.
         if stamp > known:
             last, failures = stamp, 0
-            take(text.rstrip(b"\r").decode(errors="replace"))
+            take((line if timestamps else text).rstrip(b"\r").decode(errors="replace"))
 
     while True:
         known = last

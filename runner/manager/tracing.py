@@ -19,7 +19,7 @@ import anyio
 import structlog
 
 from runner.trace.buffer import TraceBuffer
-from runner.trace.journal import NoteEntry, clip_note
+from runner.trace.journal import NoteEntry
 from runner.trace.patching import Done, Patch, PatchResult, Signal, Touch, TraceSession, Update, UpdateResult, Wait
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Trace:
         shows up when the journal has it.
         """
         self._seq += 1
-        note = NoteEntry(self._seq, kind, self._renderer.received, self._now(), clip_note(text))
+        note = NoteEntry(self._seq, kind, self._renderer.received, self._now(), self._renderer.clipped(text))
         self._notes[note.seq] = note
         if self._relay:
             self._relay(note)
@@ -191,7 +191,7 @@ class Trace:
     def final_note(self, kind: str, text: str) -> None:
         """Write how the job ended, beyond the log's limit too."""
         self._seq += 1
-        note = NoteEntry(self._seq, kind, self._renderer.received, self._now(), clip_note(text))
+        note = NoteEntry(self._seq, kind, self._renderer.received, self._now(), self._renderer.clipped(text))
         self._buffer.write_final(self._renderer.note(note))
         self._changed()
 

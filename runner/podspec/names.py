@@ -123,13 +123,13 @@ def image_host_names(image: str) -> tuple[str, ...]:
     GitLab's documentation also names `registry.tld__a__b`; a name that is no DNS-1123 subdomain, as this one, is left
     out, because the API server refuses the whole pod for it.
     """
-    path = _without_tag(image)
+    path = without_tag(image)
     return tuple(
         dict.fromkeys(name for name in (path.replace("/", "__"), path.replace("/", "-")) if is_dns_subdomain(name))
     )
 
 
-def _without_tag(image: str) -> str:
+def without_tag(image: str) -> str:
     """Drop digest, tag and the registry's port. Only what follows the last slash can hold a tag."""
     registry, slash, rest = image.partition("@")[0].rpartition("/")
     return re.sub(r":[0-9]+(?=/|$)", "", registry, count=1) + slash + rest.partition(":")[0]

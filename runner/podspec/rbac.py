@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from runner.config.model import RunnerConfig
 from runner.job.feature_flags import resolve_flags
-from runner.job.variables import environment_variables
+from runner.job.variables import Variables, environment_variables, parse_bool
 from runner.podspec.containers import HONOR_ENTRYPOINT_FLAG
 from runner.podspec.manifest import Manifest
 
@@ -18,7 +18,9 @@ KeyPath = tuple[str, ...]
 
 LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
 OF_JOBS = "jobs"
-"""Begins the key of what no key asks for, but jobs do by themselves: a feature flag, or `ports`."""
+"""Begins the key of what no key asks for, but jobs do by themselves: a feature flag, `ports`, `CI_DEBUG_SERVICES`."""
+SERVICE_LOGS = "CI_DEBUG_SERVICES"
+"""The variable by which jobs ask for the logs of their services."""
 EVERYWHERE = ""
 """Stands for all namespaces, and for what lies in none."""
 
@@ -64,6 +66,7 @@ class Jobs:
 
     flags: Mapping[str, bool]
     ports: bool
+    service_logs: bool
 
 
 Condition = Callable[[RunnerConfig, Jobs], KeyPath | None]
@@ -102,6 +105,15 @@ def _account_check(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
 
 def _ports(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
     return (OF_JOBS, "ports") if jobs.ports else None
+
+
+def _service_logs(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
+    if runner.debug_trace_disabled:
+        return None
+    own = Variables(environment_variables(runner.environment)).get(SERVICE_LOGS)
+    if parse_bool(own):
+        return ("environment",)
+    return (OF_JOBS, SERVICE_LOGS) if jobs.service_logs else None
 
 
 _WEBSOCKET = ("get", "create")
@@ -195,6 +207,10 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
             reason=f"a Service for the ports that images name, which the pod owns; {_OWN}",
         ),
     ),
+    (
+        _service_logs,
+        Right(resource="pods/log", verbs=("get",), reason="what services print, in the job's log"),
+    ),
 )
 
 FLAGS_WITH_RIGHTS = (
@@ -206,15 +222,22 @@ FLAGS_WITH_RIGHTS = (
 """Feature flags that need a right of their own."""
 
 
-def needed_rights(runner: RunnerConfig, *, job_flags: Iterable[str] = (), job_ports: bool = False) -> Need:
+def needed_rights(
+    runner: RunnerConfig,
+    *,
+    job_flags: Iterable[str] = (),
+    job_ports: bool = False,
+    job_service_logs: bool = False,
+) -> Need:
     """Say which rights the jobs of a runner need, and where.
 
     Jobs can ask for more than the configuration does: `job_flags` are feature flags that they turn on themselves (one
-    that the configuration sets they cannot), `job_ports` says that their images name ports.
+    that the configuration sets they cannot), `job_ports` says that their images name ports, `job_service_logs` that
+    they set `CI_DEBUG_SERVICES`.
     """
     turned_on = frozenset(job_flags) - runner.feature_flags.keys()
     flags, _ = resolve_flags(runner.feature_flags, environment_variables(runner.environment))
-    jobs = Jobs({name: on or name in turned_on for name, on in flags.items()}, job_ports)
+    jobs = Jobs({name: on or name in turned_on for name, on in flags.items()}, job_ports, job_service_logs)
     found = tuple(
         replace(right, key=key) for condition, right in _TABLE if (key := condition(runner, jobs)) is not None
     )
@@ -224,7 +247,7 @@ def needed_rights(runner: RunnerConfig, *, job_flags: Iterable[str] = (), job_po
 def rights_of_jobs(runner: RunnerConfig) -> tuple[Right, ...]:
     """The rights that only some jobs need, by what they ask for themselves: the configuration alone gives none."""
     known = {(right.group, right.resource, verb) for right in needed_rights(runner).rights for verb in right.verbs}
-    all_of_them = needed_rights(runner, job_flags=FLAGS_WITH_RIGHTS, job_ports=True)
+    all_of_them = needed_rights(runner, job_flags=FLAGS_WITH_RIGHTS, job_ports=True, job_service_logs=True)
     return tuple(
         right
         for right in all_of_them.rights

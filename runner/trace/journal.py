@@ -20,7 +20,11 @@ LINE_BYTES = 32768
 NOTE_TEXT_BYTES = 16384
 """The longest text of a note: base64 makes it a third longer, and it must fit one command line."""
 
-NOTE_KINDS = frozenset({"plain", "green", "warning", "error", "section_start", "section_end", "title"})
+_FIRST_SERVICE, _LAST_SERVICE = 0x0F, 0xFF
+SERVICE_KINDS = {f"service_{stream:02x}": b"%02xO" % stream for stream in range(_FIRST_SERVICE, _LAST_SERVICE + 1)}
+"""Kinds of notes that hold lines of a service's own log, each with its stream of the job's log."""
+
+NOTE_KINDS = frozenset({"plain", "green", "warning", "error", "section_start", "section_end", "title", *SERVICE_KINDS})
 """How a note may look; each is a function of `runner.trace.sections`."""
 
 _PART_BYTES = 24000  # 32000 characters of base64, which leaves room for the words before them
@@ -181,6 +185,11 @@ def note_command(note: NoteEntry) -> bytes:
     if len(_note_bytes(note.text)) > NOTE_TEXT_BYTES:
         raise JournalError(f"Note {note.seq} is longer than {NOTE_TEXT_BYTES} bytes.")
     return command_line(f"note {note.seq} {note.kind} {note.time:.6f} {_encoded(note.text)}")
+
+
+def service_kind(index: int) -> str:
+    """The kind of notes for the lines of a job's service, counted from 0; there are streams for 241 of them."""
+    return f"service_{min(_FIRST_SERVICE + index, _LAST_SERVICE):02x}"
 
 
 def clip_note(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from runner.job.stages import stage_of, title
 from runner.trace import sections
-from runner.trace.journal import Entry, ExitEntry, LostEntry, NoteEntry, StartEntry
+from runner.trace.journal import SERVICE_KINDS, Entry, ExitEntry, LostEntry, NoteEntry, StartEntry, clip_note
 from runner.trace.masking import Masker
 from runner.trace.timestamps import EXECUTOR, SCRIPT, Timestamper
 
@@ -98,6 +98,12 @@ class Renderer:
         """
         return self._note(note)
 
+    def clipped(self, text: str) -> str:
+        """Cut a note's text to what the journal can hold; what has to be cut is masked before, for half a secret would
+        not be known as one.
+        """
+        return text if clip_note(text) == text else clip_note(self._masked(text))
+
     def finish(self) -> bytes:
         """Give everything that waits: the pod's log ends here, whole or not. Notes may follow.
 
@@ -173,11 +179,17 @@ class Renderer:
         self._reached = max(self._reached, at)
         if note.kind in _MARKS:
             return self._own(_MARKS[note.kind](note.text, at), at) if self._with_sections else b""
-        text = self._masker.whole(note.text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+        text = self._masked(note.text)
+        if note.kind in SERVICE_KINDS:
+            shown = b"".join(map(sections.service, text.split("\n")))
+            return self._own(shown, at, stream=SERVICE_KINDS[note.kind])
         return self._own(_LINES[note.kind](text), at)
+
+    def _masked(self, text: str) -> str:
+        return self._masker.whole(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
     def _script(self, data: bytes, at: float) -> bytes:
         return self._stamps.write(data, at=at, stream=SCRIPT) if self._stamps else data
 
-    def _own(self, data: bytes, at: float) -> bytes:
-        return self._stamps.write(data, at=at, stream=EXECUTOR) if self._stamps else data
+    def _own(self, data: bytes, at: float, *, stream: bytes = EXECUTOR) -> bytes:
+        return self._stamps.write(data, at=at, stream=stream) if self._stamps else data

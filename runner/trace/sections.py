@@ -9,6 +9,7 @@ CYAN = b"\x1b[36;1m"
 GREEN = b"\x1b[32;1m"
 YELLOW = b"\x1b[0;33m"
 RED = b"\x1b[31;1m"
+GREY = b"\x1b[0;37m"
 RESET = b"\x1b[0;m"
 
 
@@ -30,6 +31,11 @@ def warning(text: str) -> bytes:
 def error(text: str) -> bytes:
     """A line that begins with `ERROR:`."""
     return RED + b"ERROR: " + _bytes(text) + RESET + b"\n"
+
+
+def service(text: str) -> bytes:
+    """A line of a service's own log."""
+    return GREY + _bytes(text) + RESET + b"\n"
 
 
 def title(text: str) -> bytes:

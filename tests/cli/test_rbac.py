@@ -79,7 +79,7 @@ metadata:
 # What config.toml needs in the namespace ci, for the runner "shop".
 # Some jobs ask for more by themselves; if yours may, add --feature-flag FF_PRINT_POD_EVENTS, --feature-flag
 # FF_WAIT_FOR_POD_TO_BE_REACHABLE, --feature-flag FF_KUBERNETES_HONOR_ENTRYPOINT, --feature-flag
-# FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY, --job-ports.
+# FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY, --job-ports, --job-service-logs.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:

@@ -38,10 +38,12 @@ NEWER_KUBERNETES = {("create", "pods/attach"), ("create", "pods/exec")}
 """Asked by Kubernetes 1.35 of a request whose own verb is get."""
 
 
-def granted(kubernetes: Keys, flags: tuple[str, ...] = (), *, ports: bool = False) -> set[tuple[str, str]]:
+def granted(
+    kubernetes: Keys, flags: tuple[str, ...] = (), *, ports: bool = False, service_logs: bool = False
+) -> set[tuple[str, str]]:
     """The rights that a configuration needs, as verb and resource."""
     runner = RunnerConfig.model_validate({"url": "https://gitlab.example.com", "token": "t", "kubernetes": kubernetes})
-    need = needed_rights(runner, job_flags=flags, job_ports=ports)
+    need = needed_rights(runner, job_flags=flags, job_ports=ports, job_service_logs=service_logs)
     return {(verb, right.resource) for right in need.rights for verb in right.verbs}
 
 
@@ -131,6 +133,7 @@ CASES = {
     "entrypoint": Case(flag="FF_KUBERNETES_HONOR_ENTRYPOINT"),
     "reachable": Case(flag="FF_WAIT_FOR_POD_TO_BE_REACHABLE"),
     "ports": Case(job={"image": image("busybox", ports=[{"number": 80}])}, lost=("services",)),
+    "service logs": Case(job={"services": ["redis"], "variables": {**NO_SOURCES, "CI_DEBUG_SERVICES": "true"}}),
 }
 
 
@@ -145,7 +148,9 @@ async def test_what_a_key_needs_is_what_it_asks_for(cluster: Cluster, case: Case
         assert job.state == "success", job.text
         await h.wait_until_empty()
         seen = asked(h)
-    allowed = granted(case.keys, (case.flag,) if case.flag else (), ports="image" in case.job)
+    allowed = granted(
+        case.keys, (case.flag,) if case.flag else (), ports="image" in case.job, service_logs="services" in case.job
+    )
     assert seen - granted({}) == allowed - granted({}) != set()
 
 

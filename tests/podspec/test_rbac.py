@@ -142,9 +142,20 @@ def test_rights_that_jobs_may_ask_for_by_themselves() -> None:
         ("jobs", "FF_KUBERNETES_HONOR_ENTRYPOINT"),
         ("jobs", LEGACY_FLAG),
         ("jobs", "ports"),
+        ("jobs", "CI_DEBUG_SERVICES"),
     ]
     some = runner(feature_flags={**dict.fromkeys(FLAGS, False), LEGACY_FLAG: True})
-    assert [right.key[1] for right in rights_of_jobs(some)] == ["ports"]
+    assert [right.key[1] for right in rights_of_jobs(some)] == ["ports", "CI_DEBUG_SERVICES"]
+
+
+def test_service_logs_ask_for_their_right() -> None:
+    """From the runner's environment or a job, and not where the runner forbids debug output."""
+    assert verbs(needed_rights(runner(), job_service_logs=True)) == ALWAYS | {("pods/log", "get")}
+    configured = needed_rights(runner(environment=["CI_DEBUG_SERVICES=1"]))
+    assert verbs(configured) == ALWAYS | {("pods/log", "get")}
+    assert ("environment",) in {right.key for right in configured.rights}
+    forbidden = runner(environment=["CI_DEBUG_SERVICES=1"], debug_trace_disabled=True)
+    assert verbs(needed_rights(forbidden, job_service_logs=True)) == ALWAYS
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.trace.journal import (
+    NOTE_TEXT_BYTES,
     Entry,
     ExitEntry,
     LogEntry,
@@ -101,6 +102,27 @@ def test_marks_stand_without_times() -> None:
 def test_note_has_its_form(kind: str, expected: bytes) -> None:
     """Each kind of note is rendered at once when the manager writes it itself."""
     assert renderer(timestamps=False).note(NoteEntry(1, kind, 0, 7.5, "x")) == expected
+
+
+def test_lines_of_a_service_have_a_stream_of_their_own() -> None:
+    """Each in grey, without secrets, and apart from what the job prints meanwhile."""
+    log = renderer()
+    out = log.data(b"half") + log.entry(LogEntry(4, 1.0))
+    out += log.entry(NoteEntry(1, "service_0f", 4, 2.0, "[service:db] one\n[service:db] s3cret"))
+    out += log.entry(NoteEntry(2, "service_ff", 4, 3.0, "[service:web] two")) + log.finish()
+    assert out == lines(
+        (2.0, "0fO ", "\x1b[0;37m[service:db] one\x1b[0;m"),
+        (2.0, "0fO ", "\x1b[0;37m[service:db] [MASKED]\x1b[0;m"),
+        (3.0, "ffO ", "\x1b[0;37m[service:web] two\x1b[0;m"),
+        (1.0, "01O ", "half"),
+    )
+
+
+def test_note_that_is_cut_is_masked_before() -> None:
+    """Half a secret at the cut would not be known as one."""
+    text = "x" * (NOTE_TEXT_BYTES - 6) + "s3cret"
+    assert renderer().clipped(text + "!") == "x" * (NOTE_TEXT_BYTES - 6) + "[MA..."
+    assert renderer().clipped(text) == text
 
 
 def test_note_has_the_journals_time() -> None:
