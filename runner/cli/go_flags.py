@@ -47,12 +47,12 @@ class GoCommand(click.Command):
 
 def bool_flag(*names: str, help: str, default: bool | None = None) -> Callable[[Any], Any]:
     """A flag that is true when it is given, or says so behind `=`."""
-    return click.option(*names, type=GoBool(), default=default, metavar="[=true|false]", help=help)
+    return click.option(*names, type=go_bool, default=default, metavar="[=true|false]", help=help)
 
 
 def config_flag() -> Callable[[Any], Any]:
     """`--config`, as every command has it; the value is a path."""
-    return click.option("-c", "--config", type=_ConfigPath(), help="Configuration file.  [env: CONFIG_FILE]")
+    return click.option("-c", "--config", type=Path, metavar="FILE", help="Configuration file.  [env: CONFIG_FILE]")
 
 
 def config_path(given: Path | None) -> Path:
@@ -60,31 +60,23 @@ def config_path(given: Path | None) -> Path:
     return given or Path(os.environ.get("CONFIG_FILE") or default_config_path())
 
 
-class GoBool(click.ParamType):
-    """True or false in Go's spellings."""
-
-    name = "bool"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
-        """Read a text; a bool is taken as it is."""
-        if isinstance(value, bool):
-            return value
-        if value in {"1", "t", "T", "true", "TRUE", "True"}:
-            return True
-        if value in {"0", "f", "F", "false", "FALSE", "False"}:
-            return False
-        raise click.BadParameter("neither true nor false.", ctx, param)
+def go_bool(value: str | bool) -> bool:
+    """Read true or false in Go's spellings; a type for click."""
+    if isinstance(value, bool):
+        return value
+    if value not in _BOOLEANS:
+        raise click.BadParameter("it is neither true nor false.")
+    return _BOOLEANS[value]
 
 
-class _ConfigPath(click.ParamType):
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return Path(value)
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
 
 
 def _is_bool(option: click.Option) -> bool:
-    return isinstance(option.type, GoBool)
+    return getattr(option.type, "func", None) is go_bool
 
 
 def _normalized(known: dict[str, bool], args: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from runner.cli.go_flags import GoBool
+from runner.cli.go_flags import go_bool
 from runner.cli.runner_flags import FlagValueError, variable
 from runner.config.given import GivenError, parse_flag
 from runner.gitlab.registration import NewRunner
@@ -96,7 +96,7 @@ def options() -> list[click.Parameter]:
     return [
         click.Option(
             [*flag.spellings, flag.name],
-            type=GoBool() if flag.kind is bool else click.STRING,
+            type=go_bool if flag.kind is bool else click.STRING,
             metavar="[=true|false]" if flag.kind is bool else "VALUE",
             help=f"{flag.about}  [env: {flag.env}]",
         )

@@ -35,7 +35,11 @@ log = structlog.get_logger()
     help="What the first TERM does: let jobs end, or end them.  [env: RUNNER_ON_SIGTERM]",
 )
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Leave after this many jobs.")
-def command(kubeconfig: str | None, **flags: Any) -> int:
+@click.option("-n", "--service", expose_value=False, help="Name of the service; a label, it chooses no runner.")
+@click.option("-u", "--user", expose_value=False, hidden=True, help="Of the original's shell executor.")
+@click.option("--syslog", is_flag=True, expose_value=False, hidden=True, help="Of the original; the log is on stderr.")
+@click.option("-d", "--working-directory", type=click.Path(file_okay=False, exists=True), help="Where to run.")
+def command(kubeconfig: str | None, working_directory: str | None, **flags: Any) -> int:
     """Take jobs from GitLab and run each in a Kubernetes pod.
 
     \b
@@ -44,6 +48,8 @@ def command(kubeconfig: str | None, **flags: Any) -> int:
     QUIT lets the running jobs end; TERM and INT end them (in the image TERM lets them end too); a second signal
     insists.
     """
+    if working_directory:
+        os.chdir(working_directory)
     settings = _settings(flags)
     config = _read_config(settings.config)
     setup_logging(level=settings.log_level or config.log_level, form=settings.log_format or config.log_format)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from runner.cli.go_flags import GoBool
+from runner.cli.go_flags import go_bool
 from runner.cli.lines import say
 from runner.config.findings import ConfigError
 from runner.config.given import GivenError, filled, given_value, is_flag, place, takes_many
@@ -102,7 +102,7 @@ def _option(number: int, key: Input) -> click.Option:
     env = f"  [env: {key.env}]" if key.env else ""
     return click.Option(
         [f"--{key.flag}", *_ALSO.get(".".join(key.path), []), f"key_{number}"],
-        type=GoBool() if is_flag(key) else click.STRING,
+        type=go_bool if is_flag(key) else click.STRING,
         multiple=many,
         metavar="[=true|false]" if is_flag(key) else "VALUE",
         help=f"{about}{env}",

@@ -67,7 +67,10 @@ class Sender:
         observe: Observe | None = None,
         fraction: Callable[[], float] = random.random,
     ) -> None:
-        parsed = httpx.URL(url.rstrip("/").removesuffix("/ci").rstrip("/"))
+        try:
+            parsed = httpx.URL(url.rstrip("/").removesuffix("/ci").rstrip("/"))
+        except httpx.InvalidURL as error:
+            raise CoordinatorConfigurationError(f"The url of this runner is no address of a GitLab: {error}.") from None
         # Credentials in the URL would reach every error's text; GitLab reads tokens only.
         self.base = str(parsed.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
         """The address of GitLab, without `/ci`, credentials and a slash at the end."""
