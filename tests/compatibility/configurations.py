@@ -223,6 +223,7 @@ def one_of_everything() -> Json:
         set_at(table, key, good_values(key)[0])
     for kind, entries in table["volumes"].items():
         entries[0] |= {"name": kind.replace("_", "-"), "mount_path": f"/data/{kind}"}
+    _complete(table, KubernetesConfig, ())
     return table
 
 

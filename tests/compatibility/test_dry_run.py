@@ -80,6 +80,7 @@ def test_the_server_says_what_is_wrong(dry_run: DryRun) -> None:
 def test_every_key_at_once_gives_what_the_server_takes(dry_run: DryRun) -> None:
     """One file with all keys, but for those that rule out each other."""
     text = config_toml(one_of_everything(), flags=dict.fromkeys(FLAGS[:3], True))
+    assert [str(finding) for finding in check_config(text) if finding.severity == "error"] == []
     assert dry_run.complaints(made(text, services=["redis:7"], logins=LOGIN).objects) == []
 
 

@@ -1,4 +1,4 @@
-"""What config.toml says of users, privileges, networks, resources and hooks, seen from inside of a real pod."""
+"""What config.toml says of users, privileges, networks, resources and places, seen from inside of a real pod."""
 
 from __future__ import annotations
 
@@ -124,22 +124,18 @@ async def test_privileged_as_in_2016(cluster: Cluster, asked: str, privileged: b
 
 
 USERS = {
-    "none": ("", {}, ("0", "0")),
-    "uid": ("1000", {}, ("1000", "0")),
-    "uid:gid": ("1000:2000", {}, ("1000", "2000")),
+    "group alone": (":2000", {}, ("0", "2000")),
     "overridden by the configuration": (
         "1000:2000",
         {"build_container_security_context": {"run_as_user": 1001, "run_as_group": 2001}},
         ("1001", "2001"),
     ),
-    "not on the list": ("1000:2000", {"allowed_users": ["1001"], "allowed_groups": ["2001"]}, ("0", "0")),
-    "on the list": ("1000:2000", {"allowed_users": ["1000"], "allowed_groups": ["2000"]}, ("1000", "2000")),
 }
 
 
 @pytest.mark.parametrize("name", USERS)
 async def test_users_of_jobs(cluster: Cluster, name: str) -> None:
-    """testKubernetesOptionsUserAndGroup, TestKubernetesUserAndGroupConstraints: the job's user where it may have it."""
+    """testKubernetesOptionsUserAndGroup: the job's group is the job's to choose, unless the configuration has one."""
     user, kubernetes, expected = USERS[name]
     image = {"name": cluster.busybox_image, "executor_opts": {"kubernetes": {"user": user}} if user else {}}
     async with cluster.harness(kubernetes=kubernetes) as h:
@@ -203,6 +199,19 @@ async def test_resolver_of_the_node(cluster: Cluster) -> None:
         assert (await look(h, domains))["search"] == "0"
     async with cluster.harness() as h:
         assert (await look(h, domains))["search"] == "1"
+
+
+async def test_service_that_ends(cluster: Cluster) -> None:
+    """testJobRunningAndPassingWhenServiceStops: a service's end, even with an error, is none of the job's business."""
+    short = {
+        "name": cluster.busybox_image,
+        "alias": "short",
+        "entrypoint": ["sh", "-c"],
+        "command": ["sleep 1; exit 1"],
+    }
+    async with cluster.harness() as h:
+        found = await look(h, "sleep 3", "echo @script=done", after_script=["echo @after=done"], services=[short])
+    assert found == {"script": "done", "after": "done"}
 
 
 # Resources
