@@ -1,0 +1,63 @@
+"""Where the manager's jobs run in tests: a place that does what a test says, and no caches."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import anyio
+import anyio.abc
+
+from runner.executor.base import JobRequest, LogSink
+from runner.job.verdict import Evidence
+from runner.manager.material import JobMaterial
+from runner.shell.cache_links import CacheLinks
+from runner.shell.context import Script
+
+Stage = Callable[[str, anyio.Event], Awaitable[Evidence]]
+
+
+class Room:
+    """A place whose stages succeed, but for those that the test has told otherwise."""
+
+    def __init__(self, **stages: Stage) -> None:
+        self.stages = stages
+        self.did: list[str] = []
+        self.trouble: Exception | None = None
+        self.removing = anyio.Event()
+        self.removing.set()
+        self.shares_builds_dir = False
+
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Nothing is held."""
+        task_status.started()
+
+    def environment(self, request: JobRequest, log: LogSink) -> Room:
+        """It is its own executor."""
+        return self
+
+    async def prepare(self, group: anyio.abc.TaskGroup) -> None:
+        """Be ready, or say why not."""
+        self.did.append("prepare")
+        if self.trouble:
+            raise self.trouble
+
+    async def run(self, script: Script, *, attempt: str, stop: anyio.Event) -> Evidence:
+        """Do as told."""
+        self.did.append(attempt)
+        stage = self.stages.get(script.stage)
+        if stage is None:
+            return Evidence(attempt, exit_code=0, drained=True)
+        return await stage(attempt, stop)
+
+    async def remove(self) -> None:
+        """Be gone, when the test lets it."""
+        self.did.append("remove")
+        await self.removing.wait()
+
+
+class NoCaches:
+    """Caches stay where they are."""
+
+    async def links(self, material: JobMaterial, stage: str) -> Mapping[str, CacheLinks]:
+        """Sign nothing."""
+        return {}
