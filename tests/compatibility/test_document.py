@@ -11,6 +11,7 @@ from tests.collected import collected
 from tests.documents import ROOT
 
 PAGE = ROOT / "docs" / "compatibility.md"
+UPSTREAM = Path(__file__).parent / "upstream.txt"
 _SPAN = re.compile(r"`((?:tests/[\w/]+\.py)?(?:::[^`]+)?)`")
 _FILE = re.compile(r"^In `(tests/[\w/]+\.py)`\.$")
 
@@ -26,6 +27,14 @@ def named() -> list[str]:
             file = place[1]
         found += [f"{file}{name}" if name.startswith("::") else name for name in _SPAN.findall(line) if name]
     return found
+
+
+def test_every_test_of_the_original_is_on_the_page() -> None:
+    """`upstream.txt` has the names of its integration tests and of its main tables."""
+    page = PAGE.read_text(encoding="utf-8")
+    names = UPSTREAM.read_text(encoding="utf-8").split()
+    assert len(names) > 90
+    assert [name for name in names if not re.search(rf"\b{name}\b", page)] == []
 
 
 @pytest.mark.slow
