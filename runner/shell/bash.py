@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 GREEN = "\x1b[32;1m"
 YELLOW = "\x1b[0;33m"
+RED = "\x1b[31;1m"
 RESET = "\x1b[0;m"
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9,./@_+:-]+", re.ASCII)
@@ -119,6 +120,11 @@ class ShellWriter:
     def warning(self, text: str) -> None:
         """Print one line in yellow."""
         self.line(f"printf '%s\\n' {quote(YELLOW + text + RESET)}")
+
+    def run_or_tell(self, command: str, advice: str) -> None:
+        """Run a command given as shell text; if it fails, print `advice` in red and end the stage with its status."""
+        told = quote(f"{RED}ERROR: {advice}{RESET}")
+        self.line(f"{command} || {{ runner_status=$?; printf '%s\\n' {told}; exit \"$runner_status\"; }}")
 
     def user_command(self, command: str, *, section: str = "") -> None:
         """Announce a command of the user's and run it, letter for letter but for blanks around it.

@@ -184,13 +184,14 @@ def _write_fetch(writer: ShellWriter, context: ScriptContext) -> None:
         writer.run("git", "config", "--replace-all", "include.path", context.temporary(EXTERNAL_CONFIG), f"{name}$")
     fetch = [*_git(context), "fetch", "origin", "--no-recurse-submodules", *git.refspecs]
     flags = context.settings().git_fetch_extra_flags
+    advice = _no_sources(remote)
     if git.depth > 0:
-        writer.run(*fetch, "--depth", str(git.depth), *flags)
+        writer.run_or_tell(quote_words(*fetch, "--depth", str(git.depth), *flags), advice)
         return
     with writer.when(f"[ -f {quote(project)}/.git/shallow ]"):
-        writer.run(*fetch, *flags, "--unshallow")
+        writer.run_or_tell(quote_words(*fetch, *flags, "--unshallow"), advice)
         writer.otherwise()
-        writer.run(*fetch, *flags)
+        writer.run_or_tell(quote_words(*fetch, *flags), advice)
 
 
 def _write_native_clone(writer: ShellWriter, context: ScriptContext) -> None:
@@ -209,7 +210,8 @@ def _write_native_clone(writer: ShellWriter, context: ScriptContext) -> None:
     with writer.when(newer):
         writer.print(f'Git version at least "{_NATIVE_CLONE_VERSION}"')
         writer.notice(f"Cloning repository{suffix}...")
-        writer.run(*_git(context), *words, *context.settings().git_clone_extra_flags)
+        command = quote_words(*_git(context), *words, *context.settings().git_clone_extra_flags)
+        writer.run_or_tell(command, _no_sources(_bare_remote(context)))
         writer.change_directory(context.project_dir)
         writer.otherwise()
         _write_fetch(writer, context)
@@ -222,13 +224,31 @@ def _write_checkout(writer: ShellWriter, context: ScriptContext) -> None:
         writer.notice("Skipping Git checkout")
         return
     writer.notice(f"Checking out {git.sha[:8]} as detached HEAD (ref is {git.ref})...")
-    writer.run("git", "-c", "submodule.recurse=false", *_proactive(context), "checkout", "-f", "-q", git.sha)
+    checkout = ("git", "-c", "submodule.recurse=false", *_proactive(context), "checkout", "-f", "-q", git.sha)
+    writer.run_or_tell(quote_words(*checkout), _no_commit(context))
     if settings.git_clean_flags:
         writer.run("git", "clean", *settings.git_clean_flags)
     if not settings.git_lfs_skip_smudge:
         with writer.when("git lfs version >/dev/null 2>&1"):
             writer.run("git", "lfs", "pull")
             writer.blank()
+
+
+def _no_sources(remote: str) -> str:
+    """What to do when git cannot fetch; what went wrong stands above, in git's words."""
+    place = with_user(remote, "") if server_of(remote) else "the project's address"
+    return (
+        f"git could not fetch from {place}, its reason stands above. If the project is there and the "
+        "server was only busy, GET_SOURCES_ATTEMPTS makes the job try again."
+    )
+
+
+def _no_commit(context: ScriptContext) -> str:
+    git = context.job.git_info
+    return (
+        f"git could not check out the commit {git.sha[:8]}, its reason stands above. If the commit is not there, "
+        f"{git.ref} has been rewritten or deleted since the pipeline was made: run a new pipeline."
+    )
 
 
 def _bare_remote(context: ScriptContext) -> str:

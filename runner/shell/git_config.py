@@ -32,6 +32,12 @@ _FROM_ENVIRONMENT = _helper("$CI_JOB_TOKEN")
 _FROM_CONFIG = _helper(f"$(git config {_TOKEN_SECTION}.{_TOKEN_KEY})")
 """Whoever reads the setting that names this helper reads the token's setting too: they stand in one file."""
 
+_FOR_NOBODY = (
+    '!f() { [ "$1" = get ] || return 0; while IFS= read -r line; do case $line in username=*) return 0 ;; esac; done; '
+    f"printf 'username=%s\\npassword=%s\\n' {USERNAME} \"$(git config {_TOKEN_SECTION}.{_TOKEN_KEY})\"; }}; f"
+)
+"""Answers who names no user: Git LFS asks for the remote's URL as it stands, without what `insteadOf` makes of it."""
+
 
 def section(name: str, subsection: str, *settings: tuple[str, str]) -> str:
     """Write one section of a git configuration file."""
@@ -129,7 +135,10 @@ def _token_and_helpers(context: ScriptContext, rules: tuple[Rewrite, ...]) -> st
     # An empty helper drops those that were set up elsewhere: none may answer for this user, or store the token.
     helper = (("helper", ""), ("helper", _FROM_CONFIG))
     parts = [section(_TOKEN_SECTION, "", (_TOKEN_KEY, context.job.token))] if rules else []
-    for server in dict.fromkeys(with_user(server_of(rule.replacement), USERNAME) for rule in rules):
+    for bare in dict.fromkeys(server_of(rule.replacement) for rule in rules):
+        server = with_user(bare, USERNAME)
+        # Before the next, which drops it for our user: there only the one that cannot store the token is asked.
+        parts.append(section("credential", bare, ("helper", _FOR_NOBODY)))
         parts.append(section("credential", server, *helper))
         # Makes git ask for the password before curl has tried the user without one, which GitLab counts as a failure.
         parts.append(section("http", server, ("emptyAuth", "true")))

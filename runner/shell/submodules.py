@@ -64,8 +64,9 @@ def write_submodules(writer: ShellWriter, context: ScriptContext) -> None:
         if "--remote" in settings.git_submodule_update_flags:
             fetch = quote("git fetch origin +refs/heads/*:refs/remotes/origin/*")
             writer.command(f"{_INCLUDING} submodule foreach {' '.join((*level, fetch))}")
-        for command in (sync, update, reset):
-            writer.command(command)
+        writer.command(sync)
+        writer.run_or_tell(update, _NO_SUBMODULES)
+        writer.command(reset)
     writer.command(clean)
     writer.notice("Configuring submodules to use parent git credentials...")
     configure = quote('git config --replace-all include.path "$GLR_EXT_GIT_CONFIG_PATH"')
@@ -76,6 +77,11 @@ def write_submodules(writer: ShellWriter, context: ScriptContext) -> None:
             writer.command(f"{_INCLUDING} submodule foreach {' '.join((*level, quote('git lfs pull')))}")
 
 
+_NO_SUBMODULES = (
+    "git could not update the submodules, its reason stands above. A submodule in another project of this server needs "
+    "this project in the other's job token allowlist; one on another server needs credentials, which a "
+    "pre_get_sources_script can set up. GIT_SUBMODULE_PATHS can leave a submodule out."
+)
 _INCLUDING = 'git -c include.path="$GLR_EXT_GIT_CONFIG_PATH"'
 
 

@@ -26,8 +26,8 @@ from aiohttp import web
 from runner.testing.faults import Faults, Handler, RecordedRequest
 from runner.testing.gitlab_artifacts import ArtifactStore
 from runner.testing.gitlab_git import Repositories, Repository
-from runner.testing.gitlab_lfs import LargeFiles
 from runner.testing.gitlab_jobs import Answer, JobRecord
+from runner.testing.gitlab_lfs import LargeFiles
 from runner.testing.gitlab_registration import DEFAULT_REGISTRATION_TOKEN, RunnerRegistry
 from runner.testing.payloads import Json, job_payload
 from runner.testing.serving import Listener

@@ -89,8 +89,8 @@ def job_payload(
     """Return the 201 body of `POST jobs/request`, with the fields that GitLab 19 sends.
 
     `variables` come behind GitLab's own: entries, or a mapping of public ones. `repository` fills `git_info` and the
-    project's path; `git` replaces single fields of `git_info`. Any other keyword replaces the top-level field of that name, such as `artifacts=[...]`,
-    `features={}`, `steps=[]`.
+    project's path; `git` replaces single fields of `git_info`. Any other keyword replaces the top-level field of that
+    name, such as `artifacts=[...]`, `features={}`, `steps=[]`.
     """
     about = _About(
         id=id,

@@ -695,6 +695,11 @@ def test_external_config_is_this_text(place: Place) -> None:
         "'password=%s\\\\n' "
         '\\"$(git config gitlab-runner.jobToken)\\"; fi; }; f"\n'
     )
+    nobody = (
+        '\thelper = "!f() { [ \\"$1\\" = get ] || return 0; while IFS= read -r line; do case $line in username=*) '
+        "return 0 ;; esac; done; printf 'username=%s\\\\npassword=%s\\\\n' gitlab-ci-token "
+        '\\"$(git config gitlab-runner.jobToken)\\"; }; f"\n'
+    )
 
     assert external_config(context) == (
         "[http]\n"
@@ -707,10 +712,12 @@ def test_external_config_is_this_text(place: Place) -> None:
         '\tsslKey = "/r/app.tmp/CI_SERVER_TLS_KEY_FILE"\n'
         "[gitlab-runner]\n"
         '\tjobToken = "t0k"\n'
+        f'[credential "https://git.example:8443"]\n{nobody}'
         '[credential "https://gitlab-ci-token@git.example:8443"]\n'
         f'\thelper = ""\n{helper}'
         '[http "https://gitlab-ci-token@git.example:8443"]\n'
         '\temptyAuth = "true"\n'
+        f'[credential "https://git.example"]\n{nobody}'
         '[credential "https://gitlab-ci-token@git.example"]\n'
         f'\thelper = ""\n{helper}'
         '[http "https://gitlab-ci-token@git.example"]\n'
