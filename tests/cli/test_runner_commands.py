@@ -98,7 +98,7 @@ def test_lines_are_those_of_the_service() -> None:
     """One form for the whole program."""
     for level in ("debug", "info", "warning", "error"):
         event = {"level": level, "event": "Said", "b": 1, "a": "x"}
-        assert runner_line(level, "Said", {"b": 1, "a": "x"}) == render_like_runner(None, "", event)  # type: ignore[arg-type]
+        assert runner_line(level, "Said", {"b": 1, "a": "x"}) == render_like_runner(None, "", event)
 
 
 @pytest.mark.parametrize(
