@@ -70,6 +70,8 @@ class JobSettings:
         reader = _Reader(variables)
         strategy = reader.word("GIT_STRATEGY", "fetch" if allow_git_fetch else "clone", GIT_STRATEGIES)
         sources = strategy not in ("none", "empty")
+        # Of Docker alone, but a value that cannot be read is told on every executor.
+        reader.attempts("EXECUTOR_JOB_SECTION_ATTEMPTS")
         return cls(
             debug_trace=reader.debug("CI_DEBUG_TRACE", forbidden=debug_trace_disabled),
             debug_services=reader.debug("CI_DEBUG_SERVICES", forbidden=debug_trace_disabled),
@@ -89,7 +91,9 @@ class JobSettings:
             artifact_download_attempts=reader.attempts("ARTIFACT_DOWNLOAD_ATTEMPTS"),
             restore_cache_attempts=reader.attempts("RESTORE_CACHE_ATTEMPTS"),
             secrets_retrieval_attempts=reader.attempts("SECRETS_RETRIEVAL_ATTEMPTS"),
-            after_script_ignore_errors=reader.boolean("AFTER_SCRIPT_IGNORE_ERRORS", True),
+            after_script_ignore_errors=reader.boolean(
+                "AFTER_SCRIPT_IGNORE_ERRORS", reader.boolean("RUNNER_AFTER_SCRIPT_IGNORE_ERRORS", True)
+            ),
             cache_request_timeout=60.0 * reader.integer("CACHE_REQUEST_TIMEOUT", 10),
             docker_auth_config=variables.content("DOCKER_AUTH_CONFIG"),
             script_timeout=reader.timeout("RUNNER_SCRIPT_TIMEOUT", None, job_timeout),
