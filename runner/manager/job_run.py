@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ from runner.job.stages import Stage, StageResult, StageRun, title
 from runner.job.variables import short_token
 from runner.job.verdict import Evidence, ruling
 from runner.manager.caches import CacheLinksError
+from runner.manager.limits import Limit
 from runner.shell.scripts import script_for
 from runner.trace.patching import Answer, Signal, answer_of
 
@@ -92,6 +94,14 @@ class JobRun:
         self._trace = open_trace(self._on_signal)
         self._deadlines = deadlines
         self._abort = anyio.CancelScope()
+        preparation = Limit("prepare", material.runner.prepare_timeout)
+        sources = Limit("get sources", material.runner.get_sources_timeout)
+        self._limits: Mapping[str, Limit] = {
+            Stage.PREPARE_EXECUTOR: preparation,
+            Stage.PREPARE_SCRIPT: preparation,
+            Stage.GET_SOURCES: sources,
+            Stage.CLEAR_WORKTREE: sources,
+        }
         self._cut_by: JobError | None = None
         self._canceled = anyio.Event()
         self._stop = anyio.Event()
@@ -166,7 +176,8 @@ class JobRun:
             for warning in self._material.warnings:
                 self._trace.note("warning", warning)
             self._environment = self._executor.environment(self._request(), self._trace)
-            await self._environment.prepare(group)
+            with self._limit(Stage.PREPARE_EXECUTOR):
+                await self._environment.prepare(group)
 
     async def _run_stages(self) -> None:
         """Run what the plan says until it says nothing more."""
@@ -174,15 +185,16 @@ class JobRun:
         script_deadline: float | None = None
         while stage_run := plan.next_stage(self._results):
             self._stage = stage_run.stage
-            if stage_run.retry:
-                self._trace.note("warning", "Retrying...")
-                await anyio.sleep(stage_run.delay)
             if self._is_script(stage_run) and script_deadline is None:
                 script_deadline = self._deadline_after(self._material.settings.script_timeout)
             deadline = script_deadline if self._is_script(stage_run) else None
             if stage_run.stage == Stage.AFTER_SCRIPT:
                 deadline = self._deadline_after(self._material.settings.after_script_timeout)
-            self._results.append(await self._run_stage(stage_run, deadline))
+            with self._limit(stage_run.stage):
+                if stage_run.retry:
+                    self._trace.note("warning", "Retrying...")
+                    await anyio.sleep(stage_run.delay)
+                self._results.append(await self._run_stage(stage_run, deadline))
 
     async def _end(self, outcome: Outcome) -> None:
         """Say the last words to GitLab while the place is removed; both shielded, both with a deadline.
@@ -248,7 +260,7 @@ class JobRun:
             error = JobCanceledError()
         elif late and not lost:
             self._trace.note("warning", _OUT_OF_TIME.format(stage=run.stage))
-            error = JobTimeoutError("script timeout: context deadline exceeded")
+            error = JobTimeoutError(_DEADLINE if run.stage == Stage.AFTER_SCRIPT else f"script timeout: {_DEADLINE}")
         if error and run.stage == Stage.AFTER_SCRIPT and self._material.settings.after_script_ignore_errors:
             self._trace.note("warning", f"after_script failed, but job will continue unaffected: {error.message}")
         return StageResult(run.stage, error, final=lost)
@@ -307,6 +319,10 @@ class JobRun:
             concurrent_project_id=int(material.variables.get("CI_CONCURRENT_PROJECT_ID") or 0),
         )
 
+    def _limit(self, stage: str) -> AbstractContextManager[None]:
+        limit = self._limits.get(stage)
+        return limit.applied() if limit else nullcontext()
+
     def _results_of(self, stage: str) -> bool:
         return any(result.stage == stage for result in self._results)
 
@@ -326,6 +342,7 @@ class JobRun:
                 self._log.error("a fault of this program ended the job", exception=told)
 
 
+_DEADLINE = "context deadline exceeded"
 _NO_LINKS = "The runner could not sign addresses in the cache's store: caches stay in this pod. Its own log says why."
 _OUT_OF_TIME = (
     "{stage} could not run to completion because the timeout was exceeded. "

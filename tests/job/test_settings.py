@@ -87,6 +87,7 @@ def test_settings_without_variables_are_gitlab_runners_defaults() -> None:
         ("RESTORE_CACHE_ATTEMPTS", "-1", {}),
         ("SECRETS_RETRIEVAL_ATTEMPTS", "+2", {"secrets_retrieval_attempts": 2}),
         ("AFTER_SCRIPT_IGNORE_ERRORS", "false", {"after_script_ignore_errors": False}),
+        ("RUNNER_AFTER_SCRIPT_IGNORE_ERRORS", "false", {"after_script_ignore_errors": False}),
         ("CACHE_REQUEST_TIMEOUT", "2", {"cache_request_timeout": 120.0}),
         ("DOCKER_AUTH_CONFIG", "{}", {"docker_auth_config": "{}"}),
         ("RUNNER_SCRIPT_TIMEOUT", "1h30m", {"script_timeout": 5400.0}),

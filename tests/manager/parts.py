@@ -23,6 +23,7 @@ class Room:
         self.stages = stages
         self.did: list[str] = []
         self.trouble: Exception | None = None
+        self.trouble_after: anyio.Event | None = None
         self.removing = anyio.Event()
         self.removing.set()
         self.shares_builds_dir = False
@@ -38,6 +39,8 @@ class Room:
     async def prepare(self, group: anyio.abc.TaskGroup) -> None:
         """Be ready, or say why not."""
         self.did.append("prepare")
+        if self.trouble_after:
+            await self.trouble_after.wait()
         if self.trouble:
             raise self.trouble
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -61,10 +61,19 @@ async def failing(attempt: str, stop: anyio.Event) -> Evidence:
     return Evidence(attempt, exit_code=1, drained=True)
 
 
-def job_run(room: Room, desk: Desk, *, deadlines: Deadlines | None = None, **over: Any) -> JobRun:
+def job_run(
+    room: Room,
+    desk: Desk,
+    *,
+    deadlines: Deadlines | None = None,
+    runner: Mapping[str, Any] | None = None,
+    **over: Any,
+) -> JobRun:
     """A job of the payload factory, without sources."""
     over["variables"] = {**NO_SOURCES, **over.pop("variables", {})}
-    config = RunnerConfig.model_validate({"name": "r", "url": "https://gitlab", "token": "glrt-12345678x"})
+    config = RunnerConfig.model_validate(
+        {"name": "r", "url": "https://gitlab", "token": "glrt-12345678x", **(runner or {})}
+    )
     identity = Identity(name="runner", version="1", revision="abc", system_id="r_0123456789ab", host="here")
     material = JobMaterial.of(
         Job.parse(job_payload(**over)),
@@ -143,7 +152,8 @@ async def test_run_when_after_script_has_no_time() -> None:
     outcome = await live(job_run(room, desk, after_script=["sleep 60"], variables=timeouts))
     assert outcome.state == "success"
     assert b"after_script could not run to completion" in desk.stored
-    assert b"after_script failed, but job will continue unaffected" in desk.stored
+    warning = b"WARNING: after_script failed, but job will continue unaffected: context deadline exceeded"
+    assert warning in desk.stored
 
 
 async def test_run_when_the_job_is_canceled_in_its_script() -> None:
@@ -165,13 +175,48 @@ async def test_run_when_the_job_is_canceled_in_its_script() -> None:
     assert b"script canceled externally (UI, API)" in desk.stored
 
 
+async def for_ever(attempt: str, stop: anyio.Event) -> Evidence:
+    """A stage that only a cut ends."""
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "stage"),
+    [
+        ("prepare_timeout", "prepare timeout: exceeded timeout of 30ms", "prepare_script"),
+        ("get_sources_timeout", "get sources timeout: exceeded timeout of 30ms", "get_sources"),
+    ],
+)
+async def test_run_when_a_part_of_it_has_no_time(key: str, message: str, stage: str) -> None:
+    """The job ends at once: neither scripts, nor after_script, nor a cleanup follow."""
+    room, desk = Room(**{stage: for_ever}), Desk()
+    outcome = await live(job_run(room, desk, runner={key: "30ms"}, after_script=["echo after"]))
+    assert (outcome.state, outcome.reason, outcome.message) == ("failed", "job_execution_timeout", message)
+    assert room.did[-2:] == [f"{stage}-1", "remove"]
+
+
+async def test_run_when_the_pod_takes_too_long() -> None:
+    """The time of the preparation begins with the pod."""
+    room, desk = Room(), Desk()
+    room.trouble_after = anyio.Event()
+    outcome = await live(job_run(room, desk, runner={"prepare_timeout": "30ms"}))
+    assert outcome.message == "prepare timeout: exceeded timeout of 30ms"
+    assert room.did == ["prepare", "remove"]
+
+
+async def test_run_when_sources_have_no_time_for_another_attempt() -> None:
+    """The pauses between attempts count; limits on other parts do not."""
+    room, desk = Room(get_sources=failing), Desk()
+    limits = {"prepare_timeout": "1h", "get_sources_timeout": "100ms"}
+    outcome = await live(job_run(room, desk, runner=limits, variables={"GET_SOURCES_ATTEMPTS": "3"}))
+    assert outcome.message == "get sources timeout: exceeded timeout of 100ms"
+    assert room.did == ["prepare", "prepare_script-1", "get_sources-1", "remove"]
+    assert b"Retrying..." in desk.stored
+
+
 async def test_run_when_the_whole_job_has_no_time() -> None:
     """The job's own time-out cuts everything; what was made is removed."""
-
-    async def for_ever(attempt: str, stop: anyio.Event) -> Evidence:
-        await anyio.sleep_forever()
-        raise AssertionError
-
     room, desk = Room(step_script=for_ever), Desk()
     run = job_run(room, desk, timeout=1)
     assert (await live(run)).reason == "job_execution_timeout"
