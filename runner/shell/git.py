@@ -37,7 +37,7 @@ def write_get_sources(writer: ShellWriter, context: ScriptContext) -> None:
     write_prologue(writer, context)
     writer.export("GIT_TERMINAL_PROMPT", "0")
     writer.export("GCM_INTERACTIVE", "Never")
-    _write_home(writer, context)
+    write_home(writer, context)
     _write_access(writer, context, fetches=fetches)
     if fetches:
         _write_hook(writer, context, "pre_get_sources_script", "pre_clone_script")
@@ -53,9 +53,19 @@ def write_get_sources(writer: ShellWriter, context: ScriptContext) -> None:
     write_credential_erase(writer, context)
 
 
+def write_home(writer: ShellWriter, context: ScriptContext) -> None:
+    """Give git a home it can write to: a pod that runs as an arbitrary user often has none.
+
+    Every stage that calls git needs the same one: it says that the project is safe though another user made it.
+    """
+    with writer.when('[ -z "${HOME:-}" ] || [ ! -w "$HOME" ]'):
+        writer.export("HOME", context.temp_dir)
+
+
 def write_clear_worktree(writer: ShellWriter, context: ScriptContext) -> None:
     """Write what runs before the second attempt: a work tree may be what made the first one fail."""
     writer.notice("Deleting tracked and untracked files...")
+    write_home(writer, context)
     with writer.when(f"[ -d {quote(context.project_dir)}/.git ]"):
         writer.change_directory(context.project_dir)
         writer.run("git", "rm", "-rf", "--ignore-unmatch", "--quiet", ".")
@@ -104,12 +114,6 @@ def write_project_cleanup(writer: ShellWriter, context: ScriptContext) -> None:
             writer.run(*command)
             if level is not None:
                 writer.run("git", "submodule", "foreach", *level, quote_words(*command))
-
-
-def _write_home(writer: ShellWriter, context: ScriptContext) -> None:
-    """Give git a home it can write to: a pod that runs as an arbitrary user often has none."""
-    with writer.when('[ -z "${HOME:-}" ] || [ ! -w "$HOME" ]'):
-        writer.export("HOME", context.temp_dir)
 
 
 def _write_access(writer: ShellWriter, context: ScriptContext, *, fetches: bool) -> None:

@@ -24,6 +24,7 @@ from runner.shell.git import (
     write_credential_erase,
     write_get_sources,
     write_git_cleanup,
+    write_home,
     write_project_cleanup,
 )
 from runner.shell.git_config import EXTERNAL_CONFIG
@@ -132,13 +133,14 @@ def _write_after_script(writer: ShellWriter, context: ScriptContext) -> bool:
 
 def _write_cleanup(writer: ShellWriter, context: ScriptContext) -> bool:
     write_prologue(writer, context, write_files=False)
+    write_home(writer, context)
     write_credential_erase(writer, context)
-    names = (GITLAB_ENV, MASKING_FILE, EXTERNAL_CONFIG, GIT_CONFIG, ".gitconfig")
+    names = (GITLAB_ENV, MASKING_FILE, EXTERNAL_CONFIG, GIT_CONFIG)
     writer.remove_file(*map(context.temporary, names), *file_variable_paths(context))
     if context.flag("FF_ENABLE_JOB_CLEANUP"):
         write_project_cleanup(writer, context)
     write_git_cleanup(writer, context)
-    writer.remove_file(f"{context.builds_dir}/{OWNER_MARK}")
+    writer.remove_file(context.temporary(".gitconfig"), f"{context.builds_dir}/{OWNER_MARK}")
     return True
 
 

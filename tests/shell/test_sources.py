@@ -429,6 +429,25 @@ def test_home_that_cannot_be_written_does_not_matter(place: Place) -> None:
     assert not (place.root / f"{place.project}.tmp/.gitconfig").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("home", ["/nonexistent", ""])
+def test_every_stage_works_in_another_user_s_directory(place: Place, home: str) -> None:
+    """On a kept volume, without a home: the stages between and after the sources know that it is safe, too."""
+    place.environment["HOME"] = home
+    sha = place.commit("one")
+    context = place.context(sha, Variable("FF_ENABLE_JOB_CLEANUP", "true"))
+    assert place.run(context).code == 0
+    work = place.root / place.project
+    for path in (work, work / ".git"):
+        os.chown(path, 4711, 4711)
+    for stage in ("clear_worktree", "get_sources"):
+        done = place.run(context, stage)
+        assert (done.code, done.errors) == (0, "")
+    (work / "untracked").touch()
+    done = place.run(context, "cleanup_file_variables")
+    assert (done.code, done.errors, (work / "untracked").exists()) == (0, "", False)
+
+
 @pytest.mark.parametrize(("configured", "marked"), [(None, True), (True, True), (False, False)])
 def test_directory_is_marked_as_safe(place: Place, configured: bool | None, marked: bool) -> None:
     """The helper may run as someone else than whoever made the volume; `safe_directory_checkout = false` leaves it."""
@@ -534,6 +553,46 @@ def test_native_clone_needs_a_new_git(place: Place) -> None:
         "2.50.1.windows.1": clone,
         "3.0": clone,
     }
+
+
+def test_native_clone_has_the_job_s_flags(place: Place) -> None:
+    """`GIT_CLONE_EXTRA_FLAGS`, with a git that is new enough; a ref is named as the commit's revision."""
+    sha = place.commit("one")
+    calls = place.root / "calls"
+    shim = place.root / "bin/git"
+    shim.parent.mkdir()
+    shim.write_text(
+        f'#!/bin/sh\n[ "$*" = version ] && {{ echo "git version 2.49.0"; exit; }}\nprintf "%s\\n" "$*" >> {calls}\n'
+        f'case "$*" in *" clone "*) mkdir -p {place.root}/{place.project} ;; esac\n'
+    )
+    shim.chmod(0o755)
+    place.environment["PATH"] = f"{shim.parent}:{place.environment['PATH']}"
+    flags = {"FF_USE_GIT_NATIVE_CLONE": "1", "GIT_STRATEGY": "clone", "GIT_CLONE_EXTRA_FLAGS": "--no-tags --jobs 2"}
+    variables = [Variable(key, value) for key, value in flags.items()]
+    done = place.run(place.context(sha, *variables, git={"ref": "refs/merge-requests/3/head", "depth": 5}))
+
+    template = f"{place.root}/{place.project}.tmp/git-template"
+    (clone,) = (line for line in calls.read_text().splitlines() if " clone " in line)
+    assert done.code == 0
+    assert clone == (
+        f"-c http.userAgent=gitlab-runner 1.2 linux/amd64 clone --no-checkout {place.url} {place.root}/{place.project} "
+        f"--template {template} --depth 5 --revision refs/merge-requests/3/head --no-tags --jobs 2"
+    )
+    assert done.notices[0] == "Cloning repository for refs/merge-requests/3/head with git depth set to 5..."
+
+
+def test_failures_end_with_the_way_out(place: Place) -> None:
+    """In red, behind git's words; the address is told without what is secret in it."""
+    sha = place.commit("one")
+    done = place.run(place.context("4f5e6d7c8b9a4f5e6d7c8b9a4f5e6d7c8b9a4f5e"))
+    assert done.lines[-1].startswith("\x1b[31;1mERROR: git could not check out the commit 4f5e6d7c, its reason stands")
+    assert "main has been rewritten or deleted since the pipeline was made: run a new pipeline." in done.lines[-1]
+
+    place.url = "http://gitlab-ci-token:t0k@127.0.0.1:9/group/app.git"
+    done = place.run(place.context(sha))
+    assert done.code == 128
+    assert done.lines[-1].startswith("\x1b[31;1mERROR: git could not fetch from http://127.0.0.1:9/group/app.git, its")
+    assert "t0k" not in "".join((*done.lines, done.errors))
 
 
 def test_lfs_files_come_in_one_go(place: Place) -> None:
