@@ -21,7 +21,7 @@ from runner.config.model import RunnerConfig
 
 __all__ = ["FlagValueError", "checked_entry", "entry_of", "runner_options", "template_entry", "variable"]
 
-_ALSO = {"url": ["-u"], "token": ["-t"], "name": ["--description"]}
+ALSO = {"url": ["-u"], "token": ["-t"], "name": ["--description"]}
 """Other spellings of a flag."""
 
 
@@ -101,7 +101,7 @@ def _option(number: int, key: Input) -> click.Option:
     about = key.field.description or ""
     env = f"  [env: {key.env}]" if key.env else ""
     return click.Option(
-        [f"--{key.flag}", *_ALSO.get(".".join(key.path), []), f"key_{number}"],
+        [f"--{key.flag}", *ALSO.get(".".join(key.path), []), f"key_{number}"],
         type=go_bool if is_flag(key) else click.STRING,
         multiple=many,
         metavar="[=true|false]" if is_flag(key) else "VALUE",
