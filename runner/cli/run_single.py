@@ -50,15 +50,8 @@ def command(
     except (FlagValueError, ConfigFileError, EditError) as error:
         say("fatal", str(error))
         return 1
-    manager = assemble(
-        Config(concurrent=1, runners=(single,)),
-        # Nothing is kept between two runs, so each is a manager of its own.
-        system_id=f"r_{secrets.token_hex(6)}",
-        kubeconfig=kubeconfig,
-        max_jobs=max_builds or None,
-    )
     say("info", "Starting runner", runner=single.name, url=single.url)
-    anyio.run(_serve, manager, wait_timeout)
+    anyio.run(_serve, single, kubeconfig, wait_timeout, max_builds)
     return 0
 
 
@@ -78,7 +71,14 @@ def _single(values: Mapping[str, Any], name: str, path: Path) -> RunnerConfig:
     return checked_entry(entry)
 
 
-async def _serve(manager: RunnerManager, wait_timeout: float) -> None:
+async def _serve(single: RunnerConfig, kubeconfig: str | None, wait_timeout: float, max_builds: int) -> None:
+    manager = assemble(
+        Config(concurrent=1, runners=(single,)),
+        # Nothing is kept between two runs, so each is a manager of its own.
+        system_id=f"r_{secrets.token_hex(6)}",
+        kubeconfig=kubeconfig,
+        max_jobs=max_builds or None,
+    )
     async with anyio.create_task_group() as group:
         group.start_soon(_listen, manager)
         if wait_timeout:
