@@ -7,18 +7,16 @@ the models are not asked.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.config.edit import runner_tables
+from runner.job.variables import expand_text
 from runner.manager.config_file import read_text
 
 if TYPE_CHECKING:
     from runner.gitlab.tls import TlsFiles
-
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +75,4 @@ def _entry(index: int, table: dict[str, Any]) -> Entry:
 
 
 def _expanded(text: str) -> str:
-    return _VARIABLE.sub(lambda found: os.environ.get(found[1] or found[2], ""), text)
+    return expand_text(text, lambda name: os.environ.get(name, ""))
