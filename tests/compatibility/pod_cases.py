@@ -390,11 +390,12 @@ METADATA = {
     ),
     "labels of the runner's own domain refused": Case(
         f'[{K}.pod_labels]\n"job.runner.gitlab.com/id" = "1"\n"My.RUNNER.gitlab.com/x" = "2"\n'
-        '"runner.gitlab.com" = "3"',
+        '"runner.gitlab.com" = "3"\npod = "4"',
         pod={
             "metadata.labels[job.runner.gitlab.com/id]": "4711",
             "metadata.labels[My.RUNNER.gitlab.com/x]": ABSENT,
             "metadata.labels[runner.gitlab.com]": ABSENT,
+            "metadata.labels.pod": "runner-abcdefghi-project-42-concurrent-0",
         },
     ),
     "default annotations": Case(pod={f"metadata.annotations[{name}]": value for name, value in _OURS.items()}),

@@ -13,6 +13,7 @@ TWICE = [
     variable("LAST", "3", public=True),
     variable("AGAIN", "new", public=True),
 ]
+DOLLAR = variable("OWN", "y$z", public=True, raw=True)
 
 
 def names_of(container: dict[str, Any]) -> list[str]:
@@ -22,7 +23,7 @@ def names_of(container: dict[str, Any]) -> list[str]:
 
 def test_no_container_has_a_variable_twice() -> None:
     """A name that comes twice keeps its first place and has its last value; a service's own value wins there."""
-    own = image("redis:7", variables=[variable("AGAIN", "of the service"), variable("OWN", "x"), variable("OWN", "y")])
+    own = image("redis:7", variables=[variable("AGAIN", "of the service"), variable("OWN", "x"), DOLLAR])
     containers = made(KUBERNETES, variables=TWICE, services=[own]).at("spec.containers")
     for container in containers:
         names = names_of(container)
@@ -32,7 +33,7 @@ def test_no_container_has_a_variable_twice() -> None:
     assert [name for name in names_of(build) if name in {"FIRST", "AGAIN", "LAST"}] == ["FIRST", "AGAIN", "LAST"]
     assert values["AGAIN"] == "new"
     ours = {entry["name"]: entry.get("value") for entry in service["env"]}
-    assert (ours["AGAIN"], ours["OWN"]) == ("of the service", "y")
+    assert (ours["AGAIN"], ours["OWN"]) == ("of the service", "y$$z")
 
 
 def test_only_public_variables_are_in_the_pod() -> None:
