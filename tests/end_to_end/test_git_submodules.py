@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from runner.testing.cluster.certificates import Certificates
+from runner.testing.gitlab import GitLabServer
 from tests.end_to_end.git_jobs import after_sources, kept_builds, seen
 
 if TYPE_CHECKING:
-    from runner.testing.gitlab import GitLabServer, Repository
+    from runner.testing.gitlab import Repository
     from tests.end_to_end.targets import Cluster
 
 pytestmark = pytest.mark.slow
@@ -219,3 +221,31 @@ async def test_sources_that_cannot_be_had_fail_with_the_way_out(
         assert told.format(url=project.url) in job.text
         assert job.token not in job.text
         assert "\nnever" not in job.text
+
+
+async def test_a_certificate_of_one_s_own_is_trusted_everywhere(cluster: Cluster) -> None:
+    """With `tls-ca-file`: by the hooks before the sources, by git, in submodules, and by git behind them."""
+    certificates = Certificates((cluster.host,))
+    try:
+        gitlab = GitLabServer(host=cluster.host, tls=certificates.server_context())
+        async with gitlab, cluster.harness(gitlab=gitlab, runner={"tls-ca-file": str(certificates.authority)}) as h:
+            project = await nested(gitlab, f"{gitlab.url}/lib/outer.git")
+            before = f"git ls-remote https://gitlab-ci-token:$CI_JOB_TOKEN@{gitlab.url[8:]}/acme/demo.git HEAD | wc -l"
+            job = await h.run(
+                repository=project,
+                variables={"GIT_SUBMODULE_STRATEGY": "recursive"},
+                hooks=[
+                    {"name": "pre_get_sources_script", "script": [f"echo @before=$({before})"]},
+                    *after_sources("git -C outer/inner fetch origin && echo @after=yes"),
+                ],
+                script=[FILES],
+            )
+            assert seen(job) == {
+                "before": "1",
+                "after": "yes",
+                "file": "top",
+                "outer/file": "out",
+                "outer/inner/file": "in",
+            }
+    finally:
+        certificates.remove()
