@@ -55,7 +55,10 @@ def prefix(cluster: Cluster, *aliases: str) -> str:
 async def test_Test_CaptureServiceLogs(  # noqa: N802 -- upstream's name
     cluster: Cluster, variables: dict[str, str], shown: bool
 ) -> None:
-    """Each line once, with the service's image and names and the node's time; a bogus value warns."""
+    """Each line once, with the service's image and names and the node's time; a bogus value warns.
+
+    GitLab is told, so that it shows such a log to fewer people.
+    """
     async with cluster.harness() as h:
         job = await h.run(services=services(cluster), variables=variables, script=[WAIT])
         asked = h.kube_requests["get", "pods/log"]
@@ -69,6 +72,7 @@ async def test_Test_CaptureServiceLogs(  # noqa: N802 -- upstream's name
         assert sum(re.fullmatch(pattern, line) is not None for line in found) == int(shown), job.text
     assert len(found) == (2 if shown else 0)
     assert (asked > 0) == shown
+    assert {patch.debug for patch in job.patches} == {shown}
     bogus = variables.get("CI_DEBUG_SERVICES") == "BLAMMO"
     warning = "WARNING: CI_DEBUG_SERVICES: expected bool got 'BLAMMO', using default value: false"
     assert (warning in job.text) == bogus

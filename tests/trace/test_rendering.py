@@ -277,7 +277,8 @@ def files(draw: st.DrawFn) -> Files:
                 journal.append(LogEntry(len(output), tick()))
             elif what == "note":
                 seq += 1
-                journal.append(NoteEntry(seq, "warning", len(output), tick(), "a note of s3"))
+                kind = draw(st.sampled_from(["warning", "service_0f"]))
+                journal.append(NoteEntry(seq, kind, len(output), tick(), "a note of s3"))
         lost = draw(st.booleans())
         end = len(output), tick()
         journal.append(LostEntry(attempt, *end) if lost else ExitEntry(attempt, 1, 0, *end))
