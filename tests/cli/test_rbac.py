@@ -129,7 +129,7 @@ def test_documented_role_is_the_printed_one(run: Run) -> None:
 def test_each_rule_names_what_asks_for_it(run: Run) -> None:
     """A key with its line, a default, a flag of the configuration, a job."""
     config = entry("shop", flags={"FF_PRINT_POD_EVENTS": True}, pod_disruption_budget=True)
-    _, out, _ = run(config, "--job-ports", f"--feature-flag={LEGACY_FLAG}")
+    _, out, _ = run(config, "--job-ports", "--job-service-logs", f"--feature-flag={LEGACY_FLAG}")
     for comment in (
         "  # always: one pod for each job",
         "  # config.toml:9 pod_disruption_budget: a budget for each pod",
@@ -137,6 +137,7 @@ def test_each_rule_names_what_asks_for_it(run: Run) -> None:
         "  # config.toml:7 feature_flags.FF_PRINT_POD_EVENTS: the pod's events",
         f"  # jobs with {LEGACY_FLAG}: stages by exec",
         "  # jobs with ports: a Service",
+        "  # jobs with CI_DEBUG_SERVICES: what services print",
     ):
         assert comment in out
     assert (
