@@ -132,7 +132,7 @@ def _heading(file: ConfigFile, group: Group) -> str:
             place = file.place(("runners", member.index, "kubernetes", "bearer_token_overwrite_allowed"))
             lines.append(f"{place}: the accounts whose tokens jobs bring need these rights too.")
     lines += _not_given(group)
-    return "".join(f"# {line}\n" for text in lines for line in textwrap.wrap(text, _COLUMNS))
+    return "".join(f"# {line}\n" for text in lines for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False))
 
 
 def _not_given(group: Group) -> Iterator[str]:
@@ -153,7 +153,9 @@ def _option(right: Right) -> str:
 def _rule_comments(file: ConfigFile, group: Group, granted: Sequence[Rule]) -> dict[tuple[str | int, ...], str]:
     return {
         ("rules", number): "\n".join(
-            line for text in _reasons(file, group, rule) for line in textwrap.wrap(text, _COLUMNS)
+            line
+            for text in _reasons(file, group, rule)
+            for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False)
         )
         for number, rule in enumerate(granted)
     }
