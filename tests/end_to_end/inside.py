@@ -16,7 +16,7 @@ for _key in NoNewPrivs Seccomp CapBnd CapEff; do
 echo "@$1.$_key=$(sed -n "s/^$_key:[[:space:]]*//p" /proc/self/status)"
 done
 echo "@$1.uid=$(id -u)"; echo "@$1.gid=$(id -g)"; echo "@$1.groups=$(id -G)"
-if touch /root-is-writable 2>/dev/null; then echo "@$1.root=writable"; else echo "@$1.root=read-only"; fi
+echo "@$1.root=$(sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \\/ \\(r[ow]\\)[, ].*/\\1/p' /proc/self/mountinfo)"
 """
 """Prints what the kernel says of a process, each line behind the container's name."""
 
