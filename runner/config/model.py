@@ -148,7 +148,9 @@ class RunnerConfig(Table):
     post_build_script: str = Field("", description="commands to run after the job's script, before after_script")
     prepare_timeout: GoDuration | None = Field(None, description="limit on getting the pod ready; unset: the job's")
     get_sources_timeout: GoDuration | None = Field(None, description="limit on getting the sources; unset: the job's")
-    debug_trace_disabled: Flag = Field(False, description="forbid `CI_DEBUG_TRACE`, which can show secrets")
+    debug_trace_disabled: Flag = Field(
+        False, description="forbid `CI_DEBUG_TRACE` and `CI_DEBUG_SERVICES`, which can show secrets"
+    )
     safe_directory_checkout: Flag | None = Field(None, description="mark the project's directory as safe for git")
     clean_git_config: Flag | None = Field(None, description="remove git configuration and hooks that a job left")
     step_runner_image: Annotated[str, Given(env="STEP_RUNNER_IMAGE")] = Field(
