@@ -86,8 +86,12 @@ async def _refused(member: RunnerNeed, questions: Sequence[Question], kubeconfig
                     group.start_soon(ask, question)
         finally:
             await client.aclose()
-    except* KubeError as errors:
-        raise Trouble(f'The cluster of the runner "{member.runner.name}" does not say: {_first(errors)}') from None
+    # No `except*`: until Python 3.11.4 it puts what is raised in it into a group.
+    except (KubeError, BaseExceptionGroup) as error:
+        first = _first(error)
+        if not isinstance(first, KubeError):
+            raise
+        raise Trouble(f'The cluster of the runner "{member.runner.name}" does not say: {first}') from None
     return tuple(question for question in questions if not allowed[question])
 
 
@@ -98,8 +102,7 @@ async def _is_allowed(client: KubeClient, question: Question) -> bool:
     )
 
 
-def _first(group: BaseExceptionGroup[KubeError]) -> BaseException:
-    error: BaseException = group
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

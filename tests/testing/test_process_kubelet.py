@@ -450,7 +450,7 @@ async def test_volume_is_shared_by_its_containers_and_goes_with_the_pod(
 ) -> None:
     """A mount appears at its absolute path and vanishes, with the folders made for it."""
     path = tmp_path / "a" / "b"
-    manifest = shell(f"while [ ! -e {path}/sub/file ]; do :; done; cat {path}/sub/file; cat")
+    manifest = shell(f"while [ ! -s {path}/sub/file ]; do :; done; cat {path}/sub/file; cat")
     (main,) = manifest["spec"]["containers"]
     main["volumeMounts"] = [{"name": "v", "mountPath": str(path)}]
     other = {**main, "name": "other", "command": ["/bin/sh", "-c", f"mkdir {path}/sub; echo shared > {path}/sub/file"]}
