@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _README = Path(__file__).parent.parent / "README.md"
-_MARKS = {"local": "runner local", "tests": "pytest"}
+_MARKS = {"local": "runner local", "tests": "pytest -n auto"}
 
 
 def command(name: str) -> str:
