@@ -41,13 +41,16 @@ class KeptCredentials:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._kept: AwsCredentials | None = None
+        self._renew_at = 0.0
         self._asking = anyio.Lock()
 
     async def __call__(self) -> AwsCredentials:
         """Give credentials. Raises StoreError."""
         async with self._asking:
-            if self._kept is None or self._kept.expires_at - time.time() < RENEW_BEFORE:
+            if self._kept is None or time.monotonic() >= self._renew_at:
                 self._kept = await self._source()
+                # The one look at the wall's clock: the cloud names a moment, and we make a span of it.
+                self._renew_at = time.monotonic() + self._kept.expires_at - time.time() - RENEW_BEFORE
             return self._kept
 
 

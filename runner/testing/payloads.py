@@ -11,19 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-Json = dict[str, Any]
+from runner.pipeline.payload import FAILURE_REASONS
 
-FAILURE_REASONS = (
-    "unknown_failure",
-    "script_failure",
-    "runner_system_failure",
-    "job_execution_timeout",
-    "image_pull_failure",
-    "runner_configuration_error",
-    "runner_external_dependency_failure",
-    "runner_interrupted",
-)
-"""What a recent GitLab lists in `features.failure_reasons`."""
+Json = dict[str, Any]
 
 DEFAULT_TOKEN = "glcbt-64_Zx9yW8vU7tS6rQ5pO4n"
 DEFAULT_SHA = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"

@@ -7,7 +7,6 @@ Names, links and modes are as Info-ZIP wrote them; what is no file, folder or li
 import os
 import stat
 import struct
-import time
 import zipfile
 import zlib
 from calendar import timegm
@@ -27,6 +26,7 @@ LINK_BYTES = 4096
 
 _UTF8 = 1 << 11
 _UNIX = 3
+_LATEST = float(2**33)
 
 
 def extract_zip(path: str, *, root: str, console: Console) -> int:
@@ -114,7 +114,7 @@ def _extra(item: zipfile.ZipInfo) -> tuple[float, tuple[int, int] | None]:
             modified = struct.unpack_from("<i", body, 1)[0]
         elif kind == 0x7875 and body[:2] == b"\x01\x04" and len(body) >= 11 and body[6] == 4:
             owner = (int.from_bytes(body[2:6], "little"), int.from_bytes(body[7:11], "little"))
-    return min(max(modified, 0.0), time.time() + 10**9), owner
+    return min(max(modified, 0.0), _LATEST), owner
 
 
 def _write(descriptor: int, item: zipfile.ZipInfo, entry: Entry, placer: Placer) -> None:
