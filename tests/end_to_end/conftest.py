@@ -39,6 +39,7 @@ def real_cluster(kubeconfig: str | None) -> Iterator[Cluster | None]:
     # Pods are refused until the namespace has its service account.
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s", timeout=40)
     yield cluster
+    cluster.forget_kept_folders()
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 

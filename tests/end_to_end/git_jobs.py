@@ -5,7 +5,6 @@ git is asked in hooks of get_sources: they run in the helper, which has git; the
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ def kept_builds(cluster: Cluster) -> dict[str, Any]:
     """Keywords for a harness whose jobs share a builds folder that stays; embedded pods always do."""
     if not cluster.is_real:
         return {}
-    folder = {"name": "repo", "mount_path": "/builds", "host_path": f"/var/tmp/runner-builds-{uuid.uuid4()}"}
+    folder = {"name": "repo", "mount_path": "/builds", "host_path": cluster.kept_folder()}
     return {"kubernetes": {"volumes": {"host_path": [folder]}}}
 
 

@@ -42,8 +42,31 @@ class Cluster:
         """Keywords for a harness whose jobs share a folder for their caches; embedded pods always do."""
         if not self.is_real:
             return {}
-        folder = {"name": "cache", "mount_path": "/cache", "host_path": f"/var/tmp/runner-cache-{uuid.uuid4()}"}
+        folder = {"name": "cache", "mount_path": "/cache", "host_path": self.kept_folder()}
         return {"kubernetes": {"volumes": {"host_path": [folder]}}}
+
+    def kept_folder(self) -> str:
+        """A new folder of the node that outlives jobs; `forget_kept_folders` removes it when the run ends."""
+        return f"/tmp/{self._kept}/{uuid.uuid4()}"
+
+    def forget_kept_folders(self) -> None:
+        """Remove the folders that this run kept on the node; only a pod reaches them there."""
+        node = {"name": "node", "hostPath": {"path": "/tmp"}}
+        container = {
+            "name": "forget",
+            "image": self.busybox_image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["rm", "-rf", f"/node/{self._kept}"],
+            "volumeMounts": [{"name": "node", "mountPath": "/node"}],
+        }
+        spec = {"restartPolicy": "Never", "containers": [container], "volumes": [node]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "forget"}, "spec": spec}
+        self.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+        self.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/forget", "--timeout=60s", timeout=70)
+
+    @property
+    def _kept(self) -> str:
+        return f"{self.namespace}-kept"
 
     def pod_of(self, job_id: int) -> str:
         """The name of a job's pod; pods of earlier tests with the same job id may still be going away."""
