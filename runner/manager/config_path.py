@@ -3,8 +3,16 @@
 import os
 from pathlib import Path
 
+_OF_ROOT = Path("/etc/gitlab-runner/config.toml")
+
 
 def default_config_path() -> Path:
-    """Where the original keeps config.toml: `/etc/gitlab-runner` for root, `~/.gitlab-runner` for others."""
-    folder = Path("/etc/gitlab-runner") if os.geteuid() == 0 else Path.home() / ".gitlab-runner"
-    return folder / "config.toml"
+    """Where the original keeps config.toml: `/etc/gitlab-runner` for root, `~/.gitlab-runner` for others.
+
+    The original's image runs as root and ours does not; so that a configuration mounted for root is found, one there
+    counts for others too, as long as they may read it and have none in their home.
+    """
+    if os.geteuid() == 0:
+        return _OF_ROOT
+    own = Path.home() / ".gitlab-runner" / "config.toml"
+    return _OF_ROOT if not own.exists() and os.access(_OF_ROOT, os.R_OK) else own
