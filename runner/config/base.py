@@ -53,7 +53,7 @@ class Table(BaseModel):
     )
 
     KNOWN_BUT_UNUSED: ClassVar[frozenset[str]] = frozenset()
-    """Keys of other executors, in lower case: accepted without a word."""
+    """Keys of other executors, in lower case; a warning names a table of them."""
 
     NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset()
     """Keys of GitLab Runner, in lower case, that this version does not act on: a warning says so."""

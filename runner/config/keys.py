@@ -143,7 +143,7 @@ class FieldNames:
             elif low in folded:
                 ranked.append((2, key, ((folded[low], folded[low]),)))
             else:
-                self._leftover(model, key, (*spelled, key))
+                self._leftover(model, key, table[key], (*spelled, key))
         return [(key, claims) for _, key, claims in sorted(ranked, key=lambda claim: claim[0])]
 
     def _former(self, key: str, claim: FormerKey, place: Path) -> tuple[int, Claims]:
@@ -154,9 +154,11 @@ class FieldNames:
         self._warn(place, "former-key", f"the key is a former name; write {' and '.join(claim.fields)}")
         return 0 if claim.wins else 3, tuple((field, field) for field in claim.fields)
 
-    def _leftover(self, model: type[Table], key: str, path: Path) -> None:
+    def _leftover(self, model: type[Table], key: str, value: object, path: Path) -> None:
         """A key that sets nothing: of another executor, one we cannot act on, or a mistake."""
         low = key.casefold()
+        if low in model.KNOWN_BUT_UNUSED and value and isinstance(value, dict):
+            self._warn(path, "table-of-another-executor", "the table is of an executor that is not here: not supported")
         if low in model.KNOWN_BUT_UNUSED | model.NOT_ACTED_ON:
             return
         known = [toml_key(name, field) for name, field in model.model_fields.items()]

@@ -66,6 +66,12 @@ CASES = [
         runner(),
     ),
     Case(
+        "table-of-another-executor",
+        runner('[runners.docker]\nimage = "ruby"'),
+        ("warning docker: the table is of an executor that is not here: not supported",),
+        runner("[runners.docker]"),
+    ),
+    Case(
         "url-without-scheme",
         runner('url = "gitlab.example.com"'),
         ("warning url: the URL has no scheme; https:// is taken",),

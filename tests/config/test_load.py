@@ -159,6 +159,10 @@ def test_exact_spelling_wins_over_another() -> None:
             '(this service has executor = "kubernetes")',
         ),
         (
+            f"{RUNNER}  [runners.docker]\n    image = 'ruby'\n",
+            "config.toml:6: runners.0.docker: the table is of an executor that is not here: not supported",
+        ),
+        (
             RUNNER.replace('  executor = "kubernetes"\n', ""),
             "config.toml:1: runners.0.executor: no executor is named; the runner is left out "
             '(this service has executor = "kubernetes")',
@@ -319,10 +323,14 @@ def test_runner_of_another_executor_is_left_out_and_others_run() -> None:
     ]
 
 
-def test_tables_of_other_executors_are_no_ones_business() -> None:
-    """They stay in files that once served another executor."""
-    tables = "".join(f"  [runners.{name}]\n    x = 1\n" for name in ("docker", "ssh", "machine", "parallels", "custom"))
-    assert warnings("user = 'u'\n" + RUNNER + tables) == []
+def test_tables_of_other_executors_are_named_and_stay() -> None:
+    """Each with its line, in files that once served another executor; a key of one says nothing."""
+    names = ("docker", "ssh", "machine", "parallels", "custom")
+    tables = "".join(f"  [runners.{name}]\n    x = 1\n" for name in names)
+    assert warnings("user = 'u'\n" + RUNNER + tables) == [
+        f"config.toml:{7 + 2 * number}: runners.0.{name}: the table is of an executor that is not here: not supported"
+        for number, name in enumerate(names)
+    ]
 
 
 @pytest.mark.parametrize("key", ["suspend_pvc_size = ''", "autoscaler = {}"])

@@ -43,6 +43,9 @@ TOLD_BY_LOADER: Final[Mapping[str, Told]] = MappingProxyType(
             "A runner is for an executor that is not here.",
             'write executor = "kubernetes", or leave it to its own service',
         ),
+        "table-of-another-executor": Told(
+            "A table is of an executor that is not here.", "take it away, or leave the runner to its own service"
+        ),
         "url-without-scheme": Told("A URL has no scheme.", "write the URL with https://"),
         "url-of-former-times": Told("A URL ends in /ci.", "write the URL without /ci"),
         "unknown-feature-flag": Told(
