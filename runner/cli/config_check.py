@@ -78,6 +78,12 @@ def _quick_imports() -> Iterator[None]:
             os.environ[_PLUGINS] = before
 
 
+def check_file(path: Path) -> int:
+    """Check one file with all there is to look at, tell it as text, and give its exit code. For other commands."""
+    with _quick_imports():
+        return _check(str(path), "text", files=True)
+
+
 def _list_rules() -> int:
     from runner.config.checks.check import rule_sentences, rule_severities
 

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import click
 
-from runner import __version__
-
 COMMANDS = {
     "run": ("runner.cli.run", "Take jobs from GitLab and run them in Kubernetes."),
     "local": ("runner.cli.local", "Run the jobs of a .gitlab-ci.yml here, without GitLab or a cluster."),
@@ -23,10 +21,28 @@ COMMANDS = {
     "reset-token": ("runner.cli.reset_token", "Give runners new tokens."),
     "run-single": ("runner.cli.run_single", "Take jobs for one runner that flags describe, without a config.toml."),
     "health-check": ("runner.cli.health_check", "Wait until a service answers; for helper containers."),
+    "lint": ("runner.cli.lint", "Check config.toml, under the original's name for it."),
     "version": ("runner.cli.version", "Print the version."),
     "rbac": ("runner.cli.rbac", "Print the least Role that a config.toml needs, or check it."),
 }
 """Command name -> module that holds a click command of that name, and its line in the overview."""
+
+
+SERVICE_COMMANDS = ("install", "uninstall", "start", "stop", "restart", "status")
+"""The original's commands for a service of the host: `runner.cli.service`."""
+
+GONE = {
+    "exec": "`runner local` runs the jobs of a .gitlab-ci.yml",
+    "fleeting": "there are no plugins, for Kubernetes scales by itself",
+    "wrapper": "TERM, QUIT and `--on-sigterm` of `runner run` do what it was for",
+    "steps": "jobs with `run:` need a step runner in their own image",
+    "proxy-exec": "`proxy_exec` is not supported",
+}
+"""The original's commands that are not here, and what is instead."""
+
+
+LEVELS = ("debug", "info", "warn", "warning", "error", "fatal", "panic")
+FORMATS = ("runner", "text", "json")
 
 
 class UnknownCommandError(click.UsageError):
@@ -49,10 +65,16 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            raise UnknownCommandError(error.message, ctx) from None
+            instead = GONE.get(args[0])
+            message = f"There is no command {args[0]!r} here: {instead}." if instead else error.message
+            raise UnknownCommandError(message, ctx) from None
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
+        if cmd_name in SERVICE_COMMANDS:
+            from runner.cli.service import service_command
+
+            return service_command(cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[cmd_name][0])
@@ -65,12 +87,28 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from runner.cli.version import version_text
+
+        click.echo(version_text())
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Signals to `run`: QUIT lets the running jobs end, TERM ends them; a second one insists.",
 )
-@click.version_option(__version__, "-v", "--version", prog_name="runner")
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
 @click.option("--debug", is_flag=True, help="Log everything.  [env: RUNNER_DEBUG]")
 @click.option("-l", "--log-level", help="How much is logged.  [env: LOG_LEVEL]")
 @click.option("--log-format", help="runner, text or json.  [env: LOG_FORMAT]")
@@ -84,6 +122,8 @@ def root(debug: bool, log_level: str | None, log_format: str | None, cpuprofile:
     """
     if debug or os.environ.get("RUNNER_DEBUG", "").lower() in {"1", "t", "true"}:
         log_level = "debug"
+    _check_choice("--log-level", log_level, LEVELS)
+    _check_choice("--log-format", log_format, FORMATS)
     # Commands have these flags too, and theirs win: so both look into the environment.
     if log_level:
         os.environ["LOG_LEVEL"] = log_level
@@ -91,10 +131,18 @@ def root(debug: bool, log_level: str | None, log_format: str | None, cpuprofile:
         os.environ["LOG_FORMAT"] = log_format
 
 
+def _check_choice(flag: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value and value.lower() not in choices:
+        raise click.ClickException(f"{flag} takes one of {', '.join(choices)}.")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run a command and give its exit code; what is wrong goes to stderr as one sentence."""
+    words = list(arguments)
+    if words[:1] in (["help"], ["h"]):
+        words = [*words[1:2], "--help"]
     try:
-        result = root.main(args=list(arguments), prog_name="runner", standalone_mode=False)
+        result = root.main(args=words, prog_name="runner", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         return 130
