@@ -202,6 +202,18 @@ class ShellWriter:
         assignment = f"export {name}={quote(value)}"
         self.line(f"if ({assignment}) 2>/dev/null; then {assignment}; fi" if name in _GUARDED else assignment)
 
+    def export_file(self, path: str) -> None:
+        """Export each line of a file as it stands: no quoting, no expansion, blanks around it dropped.
+
+        dash ends at once when asked to export a bad name, so each line is tried in a subshell; what fails there is
+        skipped.
+        """
+        self.export("GITLAB_ENV", path)
+        self.line('[ -e "$GITLAB_ENV" ] || : > "$GITLAB_ENV"')
+        self.line("while IFS=' \t' read -r gitlab_env_line || [ -n \"$gitlab_env_line\" ]; do")
+        self.line('  if (export -- "$gitlab_env_line") 2>/dev/null; then export -- "$gitlab_env_line"; fi')
+        self.line('done < "$GITLAB_ENV"')
+
 
 def wrap(body: str, *, shell: str, umask: str, trace: bool, legacy_eval: bool) -> str:
     """Put a stage's commands into the script that a container runs.

@@ -66,6 +66,11 @@ class ScriptContext:
             debug_trace_disabled=self.config.debug_trace_disabled,
         )
 
+    @property
+    def uses_pwsh(self) -> bool:
+        """Whether the user's commands are PowerShell."""
+        return self.config.shell == "pwsh"
+
     def temporary(self, name: str) -> str:
         """Name a file in the job's temporary directory, which the helper and the build container share."""
         return f"{self.temp_dir}/{name}"

@@ -18,10 +18,14 @@ from runner.shell.git_config import (
     write_global_tls,
 )
 from runner.shell.prologue import write_commands, write_ownership, write_prologue
+from runner.shell.pwsh import SUFFIX, PwshWriter, wrap_pwsh, write_pwsh
 from runner.shell.submodules import check_settings, recursion, write_submodules
 from runner.shell.urls import USERNAME, is_web, remote_url, server_of, with_user
 
 _LOCKS = ("index.lock", "shallow.lock", "HEAD.lock", "hooks/post-checkout", "config.lock")
+HOOKS = ("pre_get_sources_script", "post_get_sources_script")
+"""Commands of the user's and the administrator's around the sources; they run in the helper."""
+
 _NATIVE_CLONE_VERSION = "2.49"
 """The first git that can clone a single revision."""
 
@@ -40,7 +44,7 @@ def write_get_sources(writer: ShellWriter, context: ScriptContext) -> None:
     write_home(writer, context)
     _write_access(writer, context, fetches=fetches)
     if fetches:
-        _write_hook(writer, context, "pre_get_sources_script", "pre_clone_script")
+        _write_hook(writer, context, HOOKS[0], "pre_clone_script")
         if not settings.git_lfs_skip_smudge:
             # The files come in one go with `git lfs pull`, not one by one while git checks out.
             writer.export("GIT_LFS_SKIP_SMUDGE", "1")
@@ -48,7 +52,7 @@ def write_get_sources(writer: ShellWriter, context: ScriptContext) -> None:
     _write_checkout(writer, context)
     write_submodules(writer, context)
     if fetches:
-        _write_hook(writer, context, "post_get_sources_script", "post_clone_script")
+        _write_hook(writer, context, HOOKS[1], "post_clone_script")
     write_ownership(writer, context, context.builds_dir)
     write_credential_erase(writer, context)
 
@@ -133,7 +137,14 @@ def _write_hook(writer: ShellWriter, context: ScriptContext, name: str, section:
     own = [line for hook in context.job.hooks if hook.name == name for line in hook.script]
     outer = [configured] if configured else []
     commands = outer + own if name.startswith("pre_") else own + outer
-    write_commands(writer, context, commands, section=section)
+    if not context.uses_pwsh:
+        write_commands(writer, context, commands, section=section)
+    elif commands:
+        user = PwshWriter()
+        write_prologue(user, context, write_files=False)
+        write_commands(user, context, commands, section=section)
+        text = wrap_pwsh(user.text(), trace=context.settings().debug_trace)
+        write_pwsh(writer, text, path=context.temporary(f"{name}{SUFFIX}"), replace=False)
 
 
 def _write_strategy(writer: ShellWriter, context: ScriptContext) -> None:

@@ -33,5 +33,6 @@ def health_check_script(ports: Iterable[int], config: RunnerConfig) -> Script:
             "done",
         )
     )
-    text = wrap(body, shell=config.shell or "bash", umask="", trace=False, legacy_eval=False)
+    shell = "sh" if config.shell == "pwsh" else config.shell or "bash"
+    text = wrap(body, shell=shell, umask="", trace=False, legacy_eval=False)
     return Script(Stage.HEALTH_CHECK, text)

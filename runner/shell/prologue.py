@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from runner.job.variables import Variable
 from runner.shell.bash import ShellWriter, is_identifier, quote
 from runner.shell.context import ScriptContext
+from runner.shell.writer import Writer
 
 GITLAB_ENV = "gitlab_runner_env"
 """File of `KEY=value` lines by which a stage hands variables to later stages."""
@@ -23,7 +24,7 @@ OWNER_MARK = ".gitlab-build-uid-gid"
 """A file in the builds directory made by the build container's user; it shows whose the sources shall be."""
 
 
-def write_prologue(writer: ShellWriter, context: ScriptContext, *, write_files: bool = True) -> None:
+def write_prologue(writer: Writer, context: ScriptContext, *, write_files: bool = True) -> None:
     """Export the job's variables, then what earlier stages have put into `GITLAB_ENV`.
 
     `write_files=False` is for the stage that removes the files: there only their paths are exported.
@@ -34,12 +35,12 @@ def write_prologue(writer: ShellWriter, context: ScriptContext, *, write_files: 
             _file_variable(writer, context, variable, write_file=write_files)
         else:
             writer.export(variable.key, variable.value)
-    _read_gitlab_env(writer, context.temporary(GITLAB_ENV))
+    writer.export_file(context.temporary(GITLAB_ENV))
     if context.flag("FF_GIT_URLS_WITHOUT_TOKENS"):
         writer.export("GIT_CONFIG_GLOBAL", context.temporary(GIT_CONFIG))
 
 
-def write_commands(writer: ShellWriter, context: ScriptContext, commands: Sequence[str], *, section: str) -> None:
+def write_commands(writer: Writer, context: ScriptContext, commands: Sequence[str], *, section: str) -> None:
     """Write commands of the user's or the administrator's, each with its announcement."""
     sections = context.flag("FF_SCRIPT_SECTIONS") and context.job.features.trace_sections
     for index, command in enumerate(commands):
@@ -70,7 +71,7 @@ def write_ownership(writer: ShellWriter, context: ScriptContext, *directories: s
                 writer.command(f'chown -R "$runner_owner" {quote(directory)}')
 
 
-def _file_variable(writer: ShellWriter, context: ScriptContext, variable: Variable, *, write_file: bool) -> None:
+def _file_variable(writer: Writer, context: ScriptContext, variable: Variable, *, write_file: bool) -> None:
     if not _is_file_name(variable.key):
         return
     path = context.temporary(variable.key)
@@ -82,16 +83,3 @@ def _file_variable(writer: ShellWriter, context: ScriptContext, variable: Variab
 def _is_file_name(key: str) -> bool:
     """Refuse keys that would leave the temporary directory."""
     return is_identifier(key) or ("/" not in key and "\0" not in key and key not in {"", ".", ".."})
-
-
-def _read_gitlab_env(writer: ShellWriter, path: str) -> None:
-    """Export each line of the file as it stands: no quoting, no expansion, blanks around it dropped.
-
-    dash ends at once when asked to export a bad name, so each line is tried in a subshell; what fails there is
-    skipped.
-    """
-    writer.export("GITLAB_ENV", path)
-    writer.line('[ -e "$GITLAB_ENV" ] || : > "$GITLAB_ENV"')
-    writer.line("while IFS=' \t' read -r gitlab_env_line || [ -n \"$gitlab_env_line\" ]; do")
-    writer.line('  if (export -- "$gitlab_env_line") 2>/dev/null; then export -- "$gitlab_env_line"; fi')
-    writer.line('done < "$GITLAB_ENV"')

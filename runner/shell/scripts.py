@@ -5,7 +5,8 @@ trace in the job log; what the job or the configuration has wrong raises `JobCon
 The time is linear in the size of the job's script.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from runner.shell.archives import (
 from runner.shell.bash import RESET, ShellWriter, quote, wrap
 from runner.shell.context import Script, ScriptContext
 from runner.shell.git import (
+    HOOKS,
     write_clear_worktree,
     write_credential_erase,
     write_get_sources,
@@ -37,10 +39,12 @@ from runner.shell.prologue import (
     write_commands,
     write_prologue,
 )
+from runner.shell.pwsh import SUFFIX, PwshWriter, wrap_pwsh, write_pwsh
+from runner.shell.writer import Writer
 
 __all__ = ["Script", "ScriptContext", "script_for"]
 
-_SHELLS = frozenset({"", "bash", "sh"})
+_SHELLS = frozenset({"", "bash", "sh", "pwsh"})
 
 Part = Callable[[ShellWriter, ScriptContext], bool]
 """Writes one stage's body; False says that there is nothing to do."""
@@ -53,7 +57,7 @@ def script_for(stage: str, context: ScriptContext) -> Script | None:
     """
     if context.config.shell not in _SHELLS:
         raise JobConfigurationError(
-            f'the shell "{context.config.shell}" is not supported, set shell = "bash" or "sh" in config.toml'
+            f'the shell "{context.config.shell}" is not supported, set shell = "bash", "sh" or "pwsh" in config.toml'
         )
     context = context.expanded()
     writer = ShellWriter(check_exit_codes=context.flag("FF_ENABLE_BASH_EXIT_CODE_CHECK"))
@@ -62,9 +66,10 @@ def script_for(stage: str, context: ScriptContext) -> Script | None:
         return None
     text = wrap(
         writer.text(),
-        shell=context.config.shell or "bash",
+        shell="sh" if context.uses_pwsh else context.config.shell or "bash",
         umask=_umask(stage, context),
-        trace=context.settings().debug_trace,
+        # Where PowerShell traces, the shell around it would only print the whole script.
+        trace=context.settings().debug_trace and not (context.uses_pwsh and container(stage) == "build"),
         legacy_eval=context.flag("FF_USE_LEGACY_BASH_EVAL"),
     )
     return Script(stage, text)
@@ -107,15 +112,28 @@ def _write_step(writer: ShellWriter, context: ScriptContext, *, stage: str) -> b
         return False
     # The runner itself expands a release's commands: they are GitLab's, made from the `release` keyword.
     script = tuple(map(context.variables.expand, step.script)) if step.name == "release" else step.script
-    write_prologue(writer, context)
-    writer.change_directory(context.project_dir)
-    _write_configured(writer, context, context.config.pre_build_script, "pre_build_script")
-    write_commands(writer, context, script, section="script_step")
-    _write_configured(writer, context, context.config.post_build_script, "post_build_script")
+    with _users_shell(writer, context, stage) as user:
+        write_prologue(user, context)
+        user.change_directory(context.project_dir)
+        _write_configured(user, context, context.config.pre_build_script, "pre_build_script")
+        write_commands(user, context, script, section="script_step")
+        _write_configured(user, context, context.config.post_build_script, "post_build_script")
     return True
 
 
-def _write_configured(writer: ShellWriter, context: ScriptContext, script: str, section: str) -> None:
+@contextmanager
+def _users_shell(writer: ShellWriter, context: ScriptContext, stage: str) -> Iterator[Writer]:
+    """Write what is written inside in the shell of the user's commands."""
+    if not context.uses_pwsh:
+        yield writer
+        return
+    user = PwshWriter()
+    yield user
+    text = wrap_pwsh(user.text(), trace=context.settings().debug_trace)
+    write_pwsh(writer, text, path=context.temporary(f"{stage}{SUFFIX}"), replace=True)
+
+
+def _write_configured(writer: Writer, context: ScriptContext, script: str, section: str) -> None:
     if script:
         write_commands(writer, context, [script], section=section)
 
@@ -124,10 +142,11 @@ def _write_after_script(writer: ShellWriter, context: ScriptContext) -> bool:
     step = context.job.step(Stage.AFTER_SCRIPT)
     if step is None or not step.script:
         return False
-    write_prologue(writer, context)
-    writer.change_directory(context.project_dir)
-    writer.notice("Running after script...")
-    write_commands(writer, context, step.script, section="after_script_step")
+    with _users_shell(writer, context, Stage.AFTER_SCRIPT) as user:
+        write_prologue(user, context)
+        user.change_directory(context.project_dir)
+        user.notice("Running after script...")
+        write_commands(user, context, step.script, section="after_script_step")
     return True
 
 
@@ -135,7 +154,10 @@ def _write_cleanup(writer: ShellWriter, context: ScriptContext) -> bool:
     write_prologue(writer, context, write_files=False)
     write_home(writer, context)
     write_credential_erase(writer, context)
-    names = (GITLAB_ENV, MASKING_FILE, EXTERNAL_CONFIG, GIT_CONFIG)
+    names = [GITLAB_ENV, MASKING_FILE, EXTERNAL_CONFIG, GIT_CONFIG]
+    if context.uses_pwsh:
+        stages = [*HOOKS, *(step_stage(step.name) for step in context.job.steps), Stage.AFTER_SCRIPT]
+        names += [f"{stage}{SUFFIX}" for stage in dict.fromkeys(stages)]
     writer.remove_file(*map(context.temporary, names), *file_variable_paths(context))
     if context.flag("FF_ENABLE_JOB_CLEANUP"):
         write_project_cleanup(writer, context)

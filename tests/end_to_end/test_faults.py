@@ -463,7 +463,7 @@ WISHES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
         "unknown executor options",
         3,
     ),
-    "shell": ({}, {"shell": "pwsh"}, "pwsh", 0),
+    "shell": ({}, {"shell": "powershell"}, "powershell", 0),
 }
 
 

@@ -64,7 +64,7 @@ def test_of_when_a_flag_is_unknown_or_wrong() -> None:
         ({"variables": {"GIT_CLONE_PATH": "/builds/x"}}, {"custom_build_dir": {"enabled": False}}, "is not allowed", 0),
         ({"variables": {"GIT_CLONE_PATH": "/x"}}, {"custom_build_dir": {"enabled": True}}, 'within "/builds"', 0),
         ({"variables": {"GIT_SUBMODULE_STRATEGY": "some"}}, {}, "GIT_SUBMODULE_STRATEGY", 0),
-        ({}, {"shell": "pwsh"}, '"pwsh" is not supported', 0),
+        ({}, {"shell": "powershell"}, '"powershell" is not supported', 0),
     ],
     ids=["run", "executor_opts", "clone_path", "clone_path_outside", "submodules", "shell"],
 )

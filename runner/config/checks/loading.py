@@ -51,7 +51,7 @@ TOLD_BY_LOADER: Final[Mapping[str, Told]] = MappingProxyType(
         "unknown-feature-flag": Told(
             "A feature flag is unknown.", "take it away, or correct its name", says_remedy=True
         ),
-        "shell-unknown": Told("A shell is none that jobs can run in.", 'write "bash" or "sh"', "error"),
+        "shell-unknown": Told("A shell is none that jobs can run in.", 'write "bash", "sh" or "pwsh"', "error"),
         "log-level-unknown": Told("A level of the log is none.", 'write "info", or another of these'),
         "log-format-unknown": Told("A format of the log is none.", 'write "runner", or another of these'),
         "entry-not-variable": Told("An entry of an environment is no variable.", "write it as KEY=value"),
