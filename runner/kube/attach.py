@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING
 import aiohttp
 import anyio
 
-from runner.kube.channels import ERROR, PROTOCOLS, ExitStatus, Frame, decode, encode, half_close, parse_exit
+from runner.kube.channels import (
+    ERROR,
+    PROTOCOLS,
+    ExitStatus,
+    Frame,
+    decode,
+    encode,
+    half_close,
+    parse_exit,
+    resizing,
+)
 from runner.kube.errors import ForbiddenError, KubeError
 from runner.kube.resources import resource_path
 from runner.kube.transport import Request
@@ -97,6 +107,10 @@ class PodStream:
             return False
         await self._transmit(message)
         return True
+
+    async def resize(self, *, columns: int, rows: int) -> None:
+        """Tell the TTY its size; a stream without one ignores it. StreamLostError as for `send`."""
+        await self._transmit(resizing(columns=columns, rows=rows))
 
     async def aclose(self) -> None:
         """Say goodbye, wait a moment for the answer, and cut the connection."""

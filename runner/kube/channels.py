@@ -62,6 +62,11 @@ def half_close(protocol: str, *, channel: int = STDIN) -> bytes | None:
     return bytes((_CLOSE, channel)) if protocol == V5 else None
 
 
+def resizing(*, columns: int, rows: int) -> bytes:
+    """Return the message that tells a TTY its size."""
+    return bytes((RESIZE,)) + orjson.dumps({"Width": columns, "Height": rows})
+
+
 def decode(message: bytes) -> Frame | None:
     """Read a message; None for those without bytes: the server sends an empty one when a channel is connected."""
     return Frame(message[0], bytes(message[1:])) if len(message) > 1 else None

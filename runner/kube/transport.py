@@ -8,7 +8,7 @@ for a 401, after which the credentials are renewed and the request is sent once 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -47,6 +47,8 @@ CONNECT_TIMEOUT = 10.0
 MESSAGE_BYTES = 32 * 1024 * 1024
 """The largest WebSocket message taken; servers send 32 KiB."""
 
+_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+"""Headers that aiohttp would add to a request of another's."""
 _ERROR_BODY_BYTES = 64 * 1024
 _CLOSE_TIMEOUT = 2.0
 
@@ -164,6 +166,55 @@ class Transport:
             yield ByteStream(response, request, self.connection.host)
         finally:
             response.close()
+
+    @asynccontextmanager
+    async def forward(
+        self,
+        request: Request,
+        *,
+        headers: Sequence[tuple[str, str]],
+        body: AsyncIterable[bytes] | None,
+        idle_timeout: float,
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, ByteStream]]:
+        """Pass another's request on, with our credentials and nothing else of ours; every status is an answer.
+
+        Sent once, whatever happens to it. `request.path` has its query already.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=idle_timeout)
+        started = time.monotonic()
+        own = await self.connection.credentials.headers()
+        with _translated(request, self.connection.host):
+            response = await self._streams.request(
+                request.method,
+                self._url(request),
+                data=body,
+                headers=[*headers, *own.items()],
+                timeout=timeout,
+                allow_redirects=False,
+                auto_decompress=False,
+                raise_for_status=False,
+                skip_auto_headers=_ADDED,
+                **self._route(),
+            )
+        self._count(request, response.status, started)
+        try:
+            yield response, ByteStream(response, request, self.connection.host)
+        finally:
+            response.close()
+
+    async def forward_socket(
+        self, request: Request, *, headers: Sequence[tuple[str, str]], protocols: Sequence[str]
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Pass another's upgrade to a WebSocket on; the caller closes it."""
+
+        async def upgrade(own: Mapping[str, str]) -> aiohttp.ClientWebSocketResponse:
+            everything = [*headers, *own.items()]
+            return await self._streams.ws_connect(
+                self._url(request), protocols=protocols, headers=everything, max_msg_size=MESSAGE_BYTES, **self._route()
+            )
+
+        with _translated(request, self.connection.host), anyio.fail_after(request.timeout):
+            return await self._attempt(request, upgrade)
 
     async def open_socket(self, request: Request) -> aiohttp.ClientWebSocketResponse:
         """Upgrade to a WebSocket that speaks one of the channel protocols; the caller closes it.

@@ -10,6 +10,7 @@ from typing import Literal
 
 from runner.config.kubernetes import KubernetesConfig
 from runner.config.security import ContainerSecurityContext
+from runner.job.payload import Port
 from runner.podspec.environment import build_environment, build_service_environment
 from runner.podspec.lifecycle import build_lifecycle
 from runner.podspec.manifest import Manifest, filled
@@ -92,7 +93,7 @@ def _build_container(request: PodRequest, common: _Common) -> Manifest:
             "imagePullPolicy": pull_policy(BUILD, request),
             **_entrypoint(request, _announced(request, request.build_command)),
             "env": common.environment,
-            "ports": _ports(tuple(port.number for port in request.job.image.ports) if request.job.image else ()),
+            "ports": _ports(request.job.image.ports if request.job.image else ()),
             "resources": build_resources(request.kubernetes, ""),
             "volumeMounts": [*own_mounts(request), *common.mounts],
             "securityContext": build_container_security_context(request.kubernetes, context, build_user(request)),
@@ -226,5 +227,5 @@ def _helper_environment(request: PodRequest, user: ContainerUser) -> list[Manife
     return [{"name": "HOME", "value": request.directories.scripts}] if user.uid else []
 
 
-def _ports(numbers: tuple[int, ...]) -> list[Manifest]:
-    return [{"containerPort": number} for number in numbers]
+def _ports(ports: tuple[Port, ...]) -> list[Manifest]:
+    return [{"containerPort": port.number} for port in ports]

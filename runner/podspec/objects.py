@@ -6,7 +6,9 @@ selects by its slot, which a predecessor that is still going away has too.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from runner.job.payload import Port
 from runner.podspec.containers import BUILD
 from runner.podspec.labels import NAME_LABEL, object_annotations, object_labels
 from runner.podspec.manifest import Manifest
@@ -46,14 +48,13 @@ def build_services(request: PodRequest, *, owner: Manifest) -> tuple[Manifest, .
     share its Service.
     """
     ports: dict[str, dict[int, None]] = {}
-    for name, numbers in _named_ports(request):
-        ports.setdefault(_service_name(name), {}).update(dict.fromkeys(numbers))
-    random = request.names.pod.rpartition("-")[2]
+    for name, named in _named_ports(request):
+        ports.setdefault(_service_name(name), {}).update(dict.fromkeys(port.number for port in named))
     return tuple(
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": _metadata(request, object_name(name, random), owner),
+            "metadata": _metadata(request, _object_name(request, name), owner),
             "spec": {
                 "type": "ClusterIP",
                 "selector": _selector(request),
@@ -66,15 +67,41 @@ def build_services(request: PodRequest, *, owner: Manifest) -> tuple[Manifest, .
     )
 
 
-def _named_ports(request: PodRequest) -> Iterator[tuple[str, tuple[int, ...]]]:
+@dataclass(frozen=True, slots=True)
+class ProxiedPort:
+    """A port that the session's proxy reaches."""
+
+    service: str
+    """The Service's name in the cluster."""
+    number: int
+    scheme: str
+    """`http` or `https`, as the API server speaks to it; empty for a protocol that is neither."""
+
+
+def proxied_port(request: PodRequest, name: str, port: str) -> ProxiedPort | None:
+    """Find a port by the name under which its image is reached, and its number or its own name; None for none."""
+    for known, ports in _named_ports(request):
+        for one in ports if known == name else ():
+            if port and port in {str(one.number), one.name}:
+                protocol = one.protocol or "http"
+                scheme = protocol if protocol in {"http", "https"} else ""
+                return ProxiedPort(_object_name(request, _service_name(name)), one.number, scheme)
+    return None
+
+
+def _named_ports(request: PodRequest) -> Iterator[tuple[str, tuple[Port, ...]]]:
     image = request.job.image
     if image and image.ports:
         for name in image.aliases or (BUILD,):
-            yield name, tuple(port.number for port in image.ports)
+            yield name, image.ports
     for service in request.services:
         if service.ports:
             for name in service.aliases or (f"proxy-{service.name}",):
                 yield name, service.ports
+
+
+def _object_name(request: PodRequest, name: str) -> str:
+    return object_name(name, request.names.pod.rpartition("-")[2])
 
 
 def _service_name(alias: str) -> str:

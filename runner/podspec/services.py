@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from runner.config.pod import KubernetesService
 from runner.job.outcome import JobConfigurationError
-from runner.job.payload import Job, Service
+from runner.job.payload import Job, Port, Service
 from runner.job.variables import Variable, Variables, environment_variables
 from runner.podspec.manifest import Manifest
 from runner.podspec.names import image_host_names, is_dns_subdomain, service_container_names
@@ -23,7 +23,7 @@ class PodService:
     aliases: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    ports: tuple[int, ...] = ()
+    ports: tuple[Port, ...] = ()
     """Ports for the interactive proxy; a service that has some gets no host name."""
     pull_policies: tuple[str, ...] = ()
     environment: tuple[Variable, ...] = ()
@@ -85,7 +85,7 @@ def _from_job(service: Service) -> PodService:
         aliases=(service.alias,),
         entrypoint=service.entrypoint,
         command=service.command,
-        ports=tuple(port.number for port in service.ports),
+        ports=service.ports,
         pull_policies=service.pull_policy,
         environment=tuple(Variable.of(variable) for variable in service.variables if variable.key),
         user=service.executor_opts.kubernetes.user,

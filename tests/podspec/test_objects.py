@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from runner.podspec.objects import build_disruption_budget, build_namespace, build_services
+from runner.podspec.objects import (
+    ProxiedPort,
+    build_disruption_budget,
+    build_namespace,
+    build_services,
+    proxied_port,
+)
 
 POD = "runner-abcdefghi-project-77-concurrent-0-q1w2e3r4"
 OWNER = {"apiVersion": "v1", "kind": "Pod", "name": POD, "uid": "u"}
@@ -102,3 +108,34 @@ def test_services_are_named_as_TestSetupBuildPod_has_it(  # noqa: N802 -- upstre
     assert {
         service["metadata"]["name"]: [port["name"] for port in service["spec"]["ports"]] for service in made
     } == expected
+
+
+IMAGE = {
+    "name": "x",
+    "ports": [{"number": 80, "protocol": "http", "name": "web"}, {"number": 8443, "protocol": "https"}],
+}
+SERVICE = {"name": "redis", "alias": "My_Cache,other", "ports": [{"number": 6379, "protocol": "tcp", "name": "redis"}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "found"),
+    [
+        pytest.param("build", "80", ProxiedPort("build-q1w2e3r4", 80, "http"), id="by number"),
+        pytest.param("build", "web", ProxiedPort("build-q1w2e3r4", 80, "http"), id="by name"),
+        pytest.param("build", "8443", ProxiedPort("build-q1w2e3r4", 8443, "https"), id="https"),
+        pytest.param("My_Cache", "redis", ProxiedPort("mycache-q1w2e3r4", 6379, ""), id="no http at all"),
+        pytest.param("other", "6379", ProxiedPort("other-q1w2e3r4", 6379, ""), id="second alias"),
+        pytest.param("build", "81", None, id="unknown port"),
+        pytest.param("build", "", None, id="port without a name"),
+        pytest.param("web", "80", None, id="unknown name"),
+    ],
+)
+def test_proxied_port_is_found_by_alias_and_number_or_name(
+    make_request: Any, name: str, port: str, found: ProxiedPort | None
+) -> None:
+    """The Service that is named is one that was built."""
+    request = make_request(job={"image": IMAGE, "services": [SERVICE]})
+
+    assert proxied_port(request, name, port) == found
+    built = {service["metadata"]["name"] for service in build_services(request, owner=OWNER)}
+    assert found is None or found.service in built

@@ -4,7 +4,7 @@ import pytest
 
 from runner.config.pod import KubernetesService
 from runner.job.outcome import JobConfigurationError
-from runner.job.payload import Job
+from runner.job.payload import Job, Port
 from runner.job.variables import Variable, Variables
 from runner.podspec.services import PodService, pod_services, service_host_names
 
@@ -45,7 +45,7 @@ def test_host_names_come_once_when_services_repeat() -> None:
     services = (
         PodService(name="a", image="redis:7", aliases=("cache", "redis")),
         PodService(name="b", image="redis:6"),
-        PodService(name="c", image="web", aliases=("www",), ports=(80,)),
+        PodService(name="c", image="web", aliases=("www",), ports=(Port(number=80),)),
     )
 
     assert service_host_names(services) == ("redis", "cache")
