@@ -8,6 +8,7 @@ recognizable. Raises KubeError alone.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -52,11 +53,14 @@ class KubeClient:
         retry: RetryPolicy | None = None,
         request_timeout: float = 30.0,
         observe: Observer | None = None,
+        retried: Callable[[str, str], None] | None = None,
         user_agent: str = USER_AGENT,
     ) -> None:
+        """`observe` hears of each request, `retried` of verb and resource before one is sent once more."""
         self.transport = Transport(connection, user_agent=user_agent, observe=observe)
         self._retry = retry or RetryPolicy()
         self._request_timeout = request_timeout
+        self._retried = retried or (lambda verb, resource: None)
 
     @property
     def host(self) -> str:
@@ -295,6 +299,7 @@ class KubeClient:
                 )
                 if pause is None:
                     raise
+            self._retried(request.verb, request.resource)
             await anyio.sleep(pause)
 
 

@@ -70,7 +70,9 @@ class PodInformer:
         idle_timeout: float = IDLE_TIMEOUT,
         backoff_min: float = BACKOFF_MIN,
         backoff_max: float = BACKOFF_MAX,
+        observe: Callable[[str], None] | None = None,
     ) -> None:
+        """`observe` hears when all pods were `listed`, and when a list or a watch was `interrupted`."""
         self.client = client
         self.namespace = namespace
         self.selector = selector
@@ -81,6 +83,8 @@ class PodInformer:
         self._idle_timeout = idle_timeout
         self._backoff_min = backoff_min
         self._backoff_max = backoff_max
+        self._observe = observe or (lambda event: None)
+        self._running = False
         self._cache = PodCache()
         self._version = ""
         self._relist = True
@@ -95,6 +99,11 @@ class PodInformer:
     def synced(self) -> bool:
         """Whether the view is in step: the watch stands, or fell less than `poll_interval` ago."""
         return self._watching or time.monotonic() < self.lost_grace_ends_at
+
+    @property
+    def running(self) -> bool:
+        """Whether `run` keeps the view up to date."""
+        return self._running
 
     @property
     def watching(self) -> bool:
@@ -151,6 +160,13 @@ class PodInformer:
 
     async def run(self) -> None:
         """List, watch, and begin again, until cancelled. Raises nothing: what fails is `error`, and is tried again."""
+        self._running = True
+        try:
+            await self._run()
+        finally:
+            self._running = False
+
+    async def _run(self) -> None:
         delay = 0.0
         while True:
             self._progress = False
@@ -229,6 +245,7 @@ class PodInformer:
             self._suspect(name, None)
         self._version, self._relist = page.resource_version, False
         self._heard_at = time.monotonic()
+        self._observe("listed")
 
     async def _watch(self) -> None:
         """Follow the events from the known version on, until the server or the connection ends it."""
@@ -285,6 +302,7 @@ class PodInformer:
         if self.error is None:
             log.warning("pod watch interrupted", namespace=self.namespace, error=error.message)
         self.error = error
+        self._observe("interrupted")
 
     def _wake(self, name: str) -> None:
         for subscription in self._subscriptions.get(name, ()):
