@@ -14,6 +14,8 @@ import structlog
 from pydantic import ValidationError
 
 from runner import __version__
+from runner.cli.go_flags import FlagError, GoCommand, config_flag, go_bool
+from runner.cli.main import FORMATS, LEVELS
 from runner.config.findings import ConfigError
 from runner.config.load import parse_config
 from runner.config.model import Config
@@ -24,20 +26,24 @@ from runner.manager.signals import Wish, wishes
 log = structlog.get_logger()
 
 
-@click.command("run")
-@click.option("-c", "--config", type=click.Path(dir_okay=False), help="Configuration file.  [env: CONFIG_FILE]")
+@click.command("run", cls=GoCommand)
+@config_flag()
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Kubeconfig for runners that name no `host`.")
-@click.option("--log-level", "-l", type=click.Choice(["debug", "info", "warning", "error"]), help="[env: LOG_LEVEL]")
-@click.option("--log-format", type=click.Choice(["runner", "text", "json"]), help="[env: LOG_FORMAT]")
+@click.option(
+    "--log-level", "-l", type=click.Choice(LEVELS, case_sensitive=False), help="How much is logged.  [env: LOG_LEVEL]"
+)
+@click.option(
+    "--log-format", type=click.Choice(FORMATS, case_sensitive=False), help="How lines are written.  [env: LOG_FORMAT]"
+)
 @click.option(
     "--on-sigterm",
     type=click.Choice(["drain", "abort"]),
     help="What the first TERM does: let jobs end, or end them.  [env: RUNNER_ON_SIGTERM]",
 )
-@click.option("--max-jobs", type=click.IntRange(min=1), help="Leave after this many jobs.")
+@click.option("--max-jobs", type=click.IntRange(min=1), help="Leave after this many jobs.  [env: RUNNER_MAX_JOBS]")
 @click.option("-n", "--service", expose_value=False, help="Name of the service; a label, it chooses no runner.")
 @click.option("-u", "--user", expose_value=False, hidden=True, help="Of the original's shell executor.")
-@click.option("--syslog", is_flag=True, expose_value=False, hidden=True, help="Of the original; the log is on stderr.")
+@click.option("--syslog", type=go_bool, expose_value=False, hidden=True, help="Of the original; the log is on stderr.")
 @click.option("-d", "--working-directory", type=click.Path(file_okay=False, exists=True), help="Where to run.")
 def command(kubeconfig: str | None, working_directory: str | None, **flags: Any) -> int:
     """Take jobs from GitLab and run each in a Kubernetes pod.
@@ -62,7 +68,7 @@ def _settings(flags: dict[str, Any]) -> ProcessSettings:
         return ProcessSettings(**given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise click.UsageError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
+        raise FlagError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
 
 
 def _read_config(path: Path) -> Config:

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-_OF_ROOT = Path("/etc/gitlab-runner/config.toml")
+OF_ROOT = Path("/etc/gitlab-runner/config.toml")
+"""Where the original's image has it, whatever user a manifest takes."""
 
 
 def default_config_path() -> Path:
@@ -13,6 +14,6 @@ def default_config_path() -> Path:
     counts for others too, as long as they may read it and have none in their home.
     """
     if os.geteuid() == 0:
-        return _OF_ROOT
+        return OF_ROOT
     own = Path.home() / ".gitlab-runner" / "config.toml"
-    return _OF_ROOT if not own.exists() and os.access(_OF_ROOT, os.R_OK) else own
+    return OF_ROOT if not own.exists() and os.access(OF_ROOT, os.R_OK) else own

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runner import __version__
@@ -22,8 +22,16 @@ HELPER_IMAGE_VARIABLE = "RUNNER_HELPER_IMAGE"
 
 REVISION = os.environ.get("RUNNER_REVISION", "HEAD")
 
-LogLevel = Literal["debug", "info", "warning", "error"]
-LogFormat = Literal["runner", "text", "json"]
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+LogLevel = Annotated[
+    Literal["debug", "info", "warn", "warning", "error", "fatal", "panic"],
+    BeforeValidator(_lower),
+]
+LogFormat = Annotated[Literal["runner", "text", "json"], BeforeValidator(_lower)]
 OnSigterm = Literal["drain", "abort"]
 
 
@@ -33,9 +41,9 @@ def default_helper_image(environ: Mapping[str, str]) -> str:
 
 
 class ProcessSettings(BaseSettings):
-    """What one process is told besides its configuration file."""
+    """What one process is told besides its configuration file; a variable that is empty is none."""
 
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
     config: Path = Field(
         default_factory=default_config_path,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from runner.manager import config_path
 from runner.manager.settings import ProcessSettings
 
 NAMES = (
@@ -70,3 +71,40 @@ def test_settings_when_a_value_is_wrong(monkeypatch: pytest.MonkeyPatch, name: s
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         ProcessSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("LOG_LEVEL", "warn", "warn"),
+        ("LOG_LEVEL", "WARNING", "warning"),
+        ("LOG_LEVEL", "panic", "panic"),
+        ("LOG_LEVEL", "", None),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("LOG_FORMAT", "", None),
+        ("RUNNER_MAX_JOBS", "", None),
+    ],
+)
+def test_settings_take_the_originals_spellings(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str | None
+) -> None:
+    """In any case, all of its levels, and a variable that is empty is none."""
+    monkeypatch.setenv(name, value)
+    given = ProcessSettings().model_dump()
+    field = {"LOG_LEVEL": "log_level", "LOG_FORMAT": "log_format", "RUNNER_MAX_JOBS": "max_jobs"}[name]
+    assert given[field] == expected
+
+
+def test_configuration_mounted_for_root_is_found_by_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The original's image runs as root; one in the user's own home goes before it."""
+    monkeypatch.setattr("os.geteuid", lambda: 65532)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mounted = tmp_path / "etc.toml"
+    monkeypatch.setattr(config_path, "OF_ROOT", mounted)
+    own = tmp_path / ".gitlab-runner" / "config.toml"
+    assert config_path.default_config_path() == own
+    mounted.touch()
+    assert config_path.default_config_path() == mounted
+    own.parent.mkdir()
+    own.touch()
+    assert config_path.default_config_path() == own
