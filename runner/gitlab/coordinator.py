@@ -84,6 +84,12 @@ class Coordinator:
         """The PEM text that lets a job trust this GitLab (CI_SERVER_TLS_CA_FILE); empty over http."""
         return self._sender.tls.chain_pem() if self._sender.tls else ""
 
+    @property
+    def tls_client(self) -> tuple[str, str]:
+        """The PEM texts of our client certificate and its key, for jobs; empty without both."""
+        tls = self._sender.tls
+        return (tls.cert_pem, tls.key_pem) if tls else ("", "")
+
     async def request_job(self, *, long_poll: bool = True) -> JobReply:
         """Ask for a job once. Never raises for what GitLab or the network does: the reply says it.
 

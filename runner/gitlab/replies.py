@@ -132,6 +132,7 @@ _ADVICE: Mapping[int, str] = {
     401: " Check the token of this runner.",
     403: " Check the token of this runner: it may be wrong, expired or deleted.",
     404: " Check the `url` of this runner: it must be the address of the GitLab server.",
+    407: " The proxy wants a user and a password: write them into the URL in HTTP_PROXY.",
     422: " No project or group owns this runner any more.",
 }
 

@@ -2,6 +2,7 @@
 
 Law: files are read here and nowhere else in this package. A certificate authority that the operator names is added to
 the system's, as GitLab Runner does; a file of ours that cannot be used becomes a sentence, never a silent fallback.
+What a failure says lies in `tls_trouble.py`.
 """
 
 from __future__ import annotations
@@ -10,18 +11,15 @@ import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runner.gitlab.errors import CoordinatorConfigurationError
-
-_SELF_SIGNED = {18, 19}
-_UNKNOWN_ISSUER = {2, 20, 21}
-_EXPIRED = 10
-_WRONG_HOST = {62, 64}
+from runner.gitlab.tls_trouble import explain, file_trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """The three PEM files of one runner; an empty name or a file that is not there counts for nothing."""
+    """The three PEM files of one runner; an empty name counts for nothing."""
 
     ca_file: str = ""
     """`tls-ca-file`: certificate authorities to trust besides the system's."""
@@ -29,39 +27,51 @@ class TlsFiles:
     """`tls-cert-file`: our own certificate, for servers that want one."""
     key_file: str = ""
     """`tls-key-file`: its key."""
+    folders: tuple[str, ...] = ()
+    """Where files of the host's name are looked for instead of those without a name; the first that has one counts."""
 
-    def or_found(self, host: str, directory: str) -> TlsFiles:
-        """Fill what is empty with `<host>.crt`, `<host>.auth.crt` and `<host>.auth.key` of the directory."""
-        base = Path(directory) / host
+    def found(self, host: str) -> TlsFiles:
+        """Fill what is empty with `<host>.crt`, `<host>.auth.crt` and `<host>.auth.key` where a folder has them now."""
+
+        def first(ending: str) -> str:
+            places = (os.path.join(folder, host + ending) for folder in self.folders)
+            return next((place for place in places if os.path.exists(place)), "")
+
         return TlsFiles(
-            ca_file=self.ca_file or f"{base}.crt",
-            cert_file=self.cert_file or f"{base}.auth.crt",
-            key_file=self.key_file or f"{base}.auth.key",
+            ca_file=self.ca_file or first(".crt"),
+            cert_file=self.cert_file or first(".auth.crt"),
+            key_file=self.key_file or first(".auth.key"),
         )
 
-    def fingerprint(self) -> tuple[int, ...]:
-        """Return the files' times of change: when this differs, the connection must be made anew."""
-        return tuple(_changed_at(name) for name in (self.ca_file, self.cert_file, self.key_file))
+    def fingerprint(self) -> tuple[object, ...]:
+        """Return what changes with the files: when this differs, the connection must be made anew."""
+        return tuple((name, _state(name)) for name in (self.ca_file, self.cert_file, self.key_file))
 
 
 class TlsSetup:
-    """One SSL context made from `files`, and what it learnt.
+    """One SSL context made from `files` for the GitLab at `origin`, and what it learnt.
 
-    Raises CoordinatorConfigurationError when the client certificate or its key cannot be used. A CA file that cannot be
-    read is not fatal, as with GitLab Runner: `finding` says so, and only the system's authorities are trusted.
+    Raises CoordinatorConfigurationError when the client certificate or its key cannot be used. A file that is missing
+    or a CA file that cannot be read is not fatal, as with GitLab Runner: `finding` says so, and what is there counts.
     """
 
-    def __init__(self, files: TlsFiles, *, https: bool = True) -> None:
+    def __init__(self, files: TlsFiles, *, origin: str = "https://") -> None:
         self.files = files
         self.finding = ""
-        """A sentence about a CA file that is no use, empty when all is well."""
+        """A sentence about a file that is no use, empty when all is well."""
         self.ca_pem = ""
         """The CA file's text: what jobs get as CI_SERVER_TLS_CA_FILE."""
+        self.cert_pem = ""
+        """The client certificate's text, for jobs' CI_SERVER_TLS_CERT_FILE; empty without its key."""
+        self.key_pem = ""
+        """The text of its key, for jobs' CI_SERVER_TLS_KEY_FILE."""
+        self._origin = origin
         self.context = _Context(ssl.PROTOCOL_TLS_CLIENT)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         # Python 3.13 rejects authorities without all of RFC 5280's extensions; no other client of GitLab does.
         self.context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if https:  # the system's authorities take 20 ms, and plain http has no use for them
+        if origin.startswith("https:"):  # the system's authorities take 20 ms, and plain http has no use for them
+            self.context.origin = urlsplit(origin).hostname or ""
             self.context.load_default_certs()
             self._add_authorities()
             self._add_client_certificate()
@@ -69,72 +79,71 @@ class TlsSetup:
     def chain_pem(self) -> str:
         """Return what lets a job trust this GitLab: the CA file, else the chain verified last, leaf first.
 
-        Empty before the first connection, and where this Python does not tell the chain.
+        Empty before the first connection, and where this Python does not tell the chain. The chain ends with the
+        authority that the system trusts, so FF_RESOLVE_FULL_TLS_CHAIN has nothing to add.
         """
         return self.ca_pem or self.context.chain_pem()
 
-    def explain(self, error: ssl.SSLError, origin: str) -> str:
-        """Say in one sentence why TLS with `origin` failed, and which setting helps."""
-        if not isinstance(error, ssl.SSLCertVerificationError):
-            return f"TLS with GitLab at {origin} failed: {error.reason or error}."
-        code = error.verify_code
-        if code in _WRONG_HOST:
-            return f"The certificate of GitLab at {origin} is for another name: {error.verify_message}. Correct `url`."
-        if code == _EXPIRED:
-            return f"The certificate of GitLab at {origin} has expired: renew it on the server."
-        if code in _SELF_SIGNED | _UNKNOWN_ISSUER:
-            return f"The certificate of GitLab at {origin} is not trusted ({error.verify_message}): {self._way_out()}"
-        return f"The certificate of GitLab at {origin} was not accepted: {error.verify_message}."
+    def explain(self, error: ssl.SSLError) -> str:
+        """Say in one sentence why TLS with GitLab failed, and which setting or file helps."""
+        return explain(error, self._origin, self.files.ca_file if self.ca_pem else "", self._own(), self.finding)
 
-    def _way_out(self) -> str:
-        if self.finding:
-            return self.finding
-        if self.ca_pem:
-            return f"the authority that signed it is not in `tls-ca-file`, {self.files.ca_file}."
-        return "set `tls-ca-file` of this runner to a PEM file with the authority that signed it."
+    def _own(self) -> str:
+        return self.files.cert_file if self.cert_pem else ""
 
     def _add_authorities(self) -> None:
         name = self.files.ca_file
-        if not name or not _exists(name):
+        if not name:
             return
         try:
-            text = Path(name).read_text(encoding="ascii", errors="replace")
+            text = _text(name)
             self.context.load_verify_locations(cadata=_certificates(text))
         except (OSError, ValueError, ssl.SSLError) as error:
-            self.finding = f"`tls-ca-file`, {name}, holds no usable PEM certificate ({_kind(error)})."
+            self.finding = f"`tls-ca-file`, {name}, cannot be used for GitLab at {self._origin}: {file_trouble(error)}."
         else:
             self.ca_pem = text
 
     def _add_client_certificate(self) -> None:
         certificate, key = self.files.cert_file, self.files.key_file
-        if not (certificate and key and _exists(certificate) and _exists(key)):
+        if not (certificate or key):
+            return
+        lacking = next((name for name in (certificate, key) if not os.path.exists(name)), None)
+        if lacking is not None:
+            what = f"{lacking} does not exist" if lacking else "`tls-cert-file` and `tls-key-file` belong together"
+            self.finding = self.finding or f"GitLab at {self._origin} is shown no client certificate: {what}."
             return
         try:
             # An empty password, or OpenSSL asks for one on the terminal.
             self.context.load_cert_chain(certificate, key, password="")
+            self.cert_pem, self.key_pem = (_text(name) for name in (certificate, key))
         except (OSError, ValueError) as error:
             raise CoordinatorConfigurationError(
                 f"The client certificate `tls-cert-file`, {certificate}, with the key `tls-key-file`, {key}, "
-                f"cannot be used ({_kind(error)})."
+                f"cannot be used for GitLab at {self._origin}: {file_trouble(error)}."
             ) from error
 
 
 class _Context(ssl.SSLContext):
-    """A context that remembers its last connection, for the chain that was verified on it."""
+    """A context that remembers the chain of its last good connection with `origin`."""
 
+    origin: str = ""
+    """GitLab's host: a proxy may have a certificate too, which is none of a job's business."""
     _last: ssl.SSLObject | None = None
+    _chain: str = ""
 
     def wrap_bio(self, *args: object, **options: object) -> ssl.SSLObject:
         # asyncio makes every TLS connection through this; there is no other public way to the chain of a client's
         # connection.
         made = super().wrap_bio(*args, **options)  # type: ignore[arg-type]
-        self._last = made
+        if made.server_hostname == self.origin:
+            self.chain_pem()  # of the connection before, as this one has yet to be verified
+            self._last = made
         return made
 
     def chain_pem(self) -> str:
-        if self._last is None:
-            return ""
-        return "".join(dict.fromkeys(_verified_chain(self._last)))
+        if self._last is not None:
+            self._chain = "".join(dict.fromkeys(_verified_chain(self._last))) or self._chain
+        return self._chain
 
 
 def _verified_chain(connection: ssl.SSLObject) -> list[str]:
@@ -157,18 +166,14 @@ def _certificates(text: str) -> str:
     return "\n".join(f"{begin}{block}{end}" for block in blocks) + "\n"
 
 
-def _kind(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return error.reason or "not PEM"
-    return error.strerror or "unreadable" if isinstance(error, OSError) else str(error)
+def _text(name: str) -> str:
+    return Path(name).read_text(encoding="ascii", errors="replace")
 
 
-def _exists(name: str) -> bool:
-    return os.path.exists(name)
-
-
-def _changed_at(name: str) -> int:
+def _state(name: str) -> tuple[int, ...]:
+    """What tells a file's content from what it was: a ConfigMap's times may go back, its files are others."""
     try:
-        return os.stat(name).st_mtime_ns if name else 0
+        known = os.stat(name) if name else None
     except OSError:
-        return 0
+        known = None
+    return (known.st_mtime_ns, known.st_size, known.st_ino) if known else ()

@@ -7,21 +7,21 @@ here repeats a request or knows what it is about.
 from __future__ import annotations
 
 import http.cookiejar
-import ipaddress
 import os
 import socket
 import ssl
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 import aiohttp
 import anyio
 import httpx
+import structlog
 from httpx_aiohttp import AiohttpTransport
 
+from runner.config.proxies import proxy_for, split_proxy
 from runner.gitlab.errors import (
     CoordinatorConfigurationError,
     CoordinatorError,
@@ -29,6 +29,8 @@ from runner.gitlab.errors import (
     CoordinatorUnavailableError,
 )
 from runner.gitlab.tls import TlsFiles, TlsSetup
+
+log = structlog.get_logger()
 
 _CONNECTIONS_MAX = 2000
 
@@ -57,9 +59,16 @@ class Timeouts:
 class ClientPool:
     """All clients of the process. Coordinators of one GitLab with the same TLS files share one."""
 
-    def __init__(self, timeouts: Timeouts | None = None, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        timeouts: Timeouts | None = None,
+        *,
+        clock: Callable[[], float] = monotonic,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._clock = clock
+        self._environ = environ
         self._clients: dict[tuple[str, TlsFiles], SharedClient] = {}
 
     @property
@@ -71,8 +80,14 @@ class ClientPool:
         """Return the client of `url` (without path) and `files`; nothing is opened yet."""
         key = (url, files)
         if key not in self._clients:
-            self._clients[key] = SharedClient(url, files, self._timeouts, clock=self._clock)
+            self._clients[key] = SharedClient(url, files, self._timeouts, clock=self._clock, environ=self._environ)
         return self._clients[key]
+
+    def set_connection_max_age(self, seconds: float) -> None:
+        """Replace the clients from this age on; those that are older already at their next use. 0 or less: never."""
+        self._timeouts = replace(self._timeouts, connection_max_age=seconds)
+        for client in self._clients.values():
+            client.connection_max_age = seconds
 
     async def aclose(self) -> None:
         """Close every connection; requests under way end with an error."""
@@ -87,7 +102,9 @@ class _Generation:
 
     http: httpx.AsyncClient
     tls: TlsSetup
-    fingerprint: tuple[int, ...]
+    proxy: str
+    """The proxy's address without its password, empty when there is none."""
+    fingerprint: tuple[object, ...]
     opened_at: float
     users: int = 0
 
@@ -95,11 +112,22 @@ class _Generation:
 class SharedClient:
     """The client of one GitLab: made at first use, anew after `connection_max_age` or a change of the TLS files."""
 
-    def __init__(self, url: str, files: TlsFiles, timeouts: Timeouts, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: str,
+        files: TlsFiles,
+        timeouts: Timeouts,
+        *,
+        clock: Callable[[], float],
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self._url = url
         self._files = files
         self._timeouts = timeouts
+        self.connection_max_age = timeouts.connection_max_age
+        """Seconds; 0 or less: never."""
         self._clock = clock
+        self._environ = environ
         self._current: _Generation | None = None
         self._retired: list[_Generation] = []
         self._turn = anyio.Lock()
@@ -129,7 +157,7 @@ class SharedClient:
         await self._close_retired()
         generation.users += 1
         try:
-            with translated(self._url, generation.tls):
+            with translated(self._url, generation.tls, proxy=generation.proxy):
                 yield generation.http
         finally:
             generation.users -= 1
@@ -142,19 +170,39 @@ class SharedClient:
             await generation.http.aclose()
 
     def _renewed(self) -> _Generation:
-        now, fingerprint = self._clock(), self._files.fingerprint()
-        current = self._current
+        now, current = self._clock(), self._current
+        files = self._files.found(httpx.URL(self._url).host) if self._url.startswith("https:") else TlsFiles()
+        fingerprint = files.fingerprint()
         if current and current.fingerprint == fingerprint and not self._too_old(current, now):
             return current
-        # First what may fail: with broken files the old client stays in use.
-        tls = TlsSetup(self._files, https=self._url.startswith("https:"))
+        tls = self._setup(files, current.tls if current else None)
+        made, proxy = open_client(self._url, tls, self._timeouts, self._environ)
         if current:
             self._retired.append(current)
-        self._current = _Generation(open_client(self._url, tls, self._timeouts), tls, fingerprint, now)
+        self._current = _Generation(made, tls, proxy, fingerprint, now)
         return self._current
 
+    def _setup(self, files: TlsFiles, known: TlsSetup | None) -> TlsSetup:
+        """Read the files; what cannot be used takes nothing away from what was read before.
+
+        A certificate is often copied before its key: for a moment they do not match. The next change is another try.
+        """
+        try:
+            tls = TlsSetup(files, origin=self._url)
+            finding = tls.finding
+        except CoordinatorConfigurationError as error:
+            if known is None:
+                raise
+            tls, finding = known, str(error)
+        if finding and known is not None and not known.finding:
+            log.error("changed TLS files are not taken, what was read before stays in use", reason=finding)
+            return known
+        if finding:
+            log.warning("TLS files cannot be used", reason=finding)
+        return tls
+
     def _too_old(self, generation: _Generation, now: float) -> bool:
-        return 0 < self._timeouts.connection_max_age <= now - generation.opened_at
+        return 0 < self.connection_max_age <= now - generation.opened_at
 
     async def _close_retired(self) -> None:
         idle = [generation for generation in self._retired if not generation.users]
@@ -163,8 +211,14 @@ class SharedClient:
             await generation.http.aclose()
 
 
-def open_client(url: str, tls: TlsSetup, timeouts: Timeouts) -> httpx.AsyncClient:
-    """Make a client of one GitLab: no cookies, no redirects, TCP keep-alive, the environment's proxy."""
+def open_client(
+    url: str, tls: TlsSetup, timeouts: Timeouts, environ: Mapping[str, str] = os.environ
+) -> tuple[httpx.AsyncClient, str]:
+    """Make a client of one GitLab: no cookies, no redirects, TCP keep-alive, the environment's proxy.
+
+    Returns it with the proxy's address, which has no password any more. Raises CoordinatorConfigurationError for a
+    proxy that cannot be used.
+    """
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -175,13 +229,30 @@ def open_client(url: str, tls: TlsSetup, timeouts: Timeouts) -> httpx.AsyncClien
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
-    proxy = proxy_for(url)
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(verify=tls.context, client=session, proxy=httpx.Proxy(proxy) if proxy else None),
+    named = proxy_for(url, environ)
+    try:
+        proxy, password = split_proxy(named) if named else ("", {})
+    except ValueError as error:
+        raise CoordinatorConfigurationError(f"The proxy for GitLab at {url} cannot be used: {error}.") from None
+    client = httpx.AsyncClient(
+        transport=_Transport(
+            verify=tls.context, client=session, proxy=httpx.Proxy(proxy, headers=password) if proxy else None
+        ),
         timeout=httpx.Timeout(timeouts.answer_timeout, connect=timeouts.connect_timeout, pool=timeouts.answer_timeout),
         follow_redirects=False,
         cookies=_NoCookies(),
     )
+    return client, proxy
+
+
+class _Transport(AiohttpTransport):
+    """Shows the proxy its password: with the CONNECT for TLS, as a header of the request for plain http."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request."""
+        if self.proxy and request.url.scheme == "http":
+            request.headers.update(self.proxy.headers)
+        return await super().handle_async_request(request)
 
 
 class _NoCookies(http.cookiejar.CookieJar):
@@ -197,42 +268,40 @@ class _NoCookies(http.cookiejar.CookieJar):
         """Add none."""
 
 
-def proxy_for(url: str) -> str | None:
-    """Return the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case, name for `url`, or None.
-
-    NO_PROXY knows host names with their subdomains, and unlike Python's own reading also address ranges such as
-    10.0.0.0/8.
-    """
-    parsed = httpx.URL(url)
-    proxy = urllib.request.getproxies().get(parsed.scheme)
-    if not proxy or urllib.request.proxy_bypass(parsed.netloc.decode("ascii")) or _in_no_proxy_range(parsed.host):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
 @contextmanager
-def translated(url: str, tls: TlsSetup) -> Iterator[None]:
-    """Turn errors of httpx, aiohttp, TLS and sockets into ours; `url` holds no credentials."""
+def translated(url: str, tls: TlsSetup, *, proxy: str = "") -> Iterator[None]:
+    """Turn errors of httpx, aiohttp, TLS and sockets into ours; `url` and `proxy` hold no credentials."""
     try:
         yield
     except CoordinatorError:
         raise
     except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-        raise _trouble(error, url, tls) from error
+        raise _trouble(error, url, tls, proxy) from error
 
 
-def _trouble(error: Exception, url: str, tls: TlsSetup) -> CoordinatorError:
+def _trouble(error: Exception, url: str, tls: TlsSetup, proxy: str) -> CoordinatorError:
     causes = list(_causes(error))
+    if proxy and (found := _proxy_trouble(causes, url, proxy)):
+        return CoordinatorUnavailableError(found, sent=False)
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
+        return CoordinatorConfigurationError(f"The url {url} of this runner is not the address of a GitLab.")
+    return _unsent(causes, url, tls) or _sent(error, causes, url)
+
+
+def _unsent(causes: list[BaseException], url: str, tls: TlsSetup) -> CoordinatorError | None:
+    """The error of a request that never left; None when it may have."""
     for cause in causes:
         # aiohttp's own errors are TLS errors too, but know nothing; the one with the facts lies behind them.
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
-            return CoordinatorUnavailableError(tls.explain(cause, url), sent=False)
-    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
-        return CoordinatorConfigurationError(f"The url {url} of this runner is not the address of a GitLab.")
+            return CoordinatorUnavailableError(tls.explain(cause), sent=False)
     # The type of httpx's error does not tell: over aiohttp a server that closed the connection after reading the whole
     # request is a ConnectTimeout. Only aiohttp's own says that the request never left.
     if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
         return CoordinatorUnavailableError(f"GitLab at {url} was not reached: {_reason(causes)}.", sent=False)
+    return None
+
+
+def _sent(error: Exception, causes: list[BaseException], url: str) -> CoordinatorError:
     if isinstance(error, httpx.DecodingError) or any(
         isinstance(cause, aiohttp.ClientResponseError) for cause in causes
     ):
@@ -240,6 +309,17 @@ def _trouble(error: Exception, url: str, tls: TlsSetup) -> CoordinatorError:
     if any(isinstance(cause, TimeoutError) for cause in causes) or isinstance(error, httpx.ReadTimeout):
         return CoordinatorUnavailableError(f"GitLab at {url} did not answer in time.")
     return CoordinatorUnavailableError(f"The connection to GitLab at {url} was lost: {_reason(causes)}.")
+
+
+def _proxy_trouble(causes: list[BaseException], url: str, proxy: str) -> str:
+    """Say what the proxy did; empty when it was not the proxy."""
+    for cause in causes:
+        if isinstance(cause, aiohttp.ClientHttpProxyError):
+            advice = ". Write its user and password into the proxy's URL" if cause.status == 407 else ""
+            return f"The proxy {proxy} does not lead to GitLab at {url}: {cause.status} {cause.message}{advice}."
+        if isinstance(cause, aiohttp.ClientProxyConnectionError):
+            return f"The proxy {proxy}, which leads to GitLab at {url}, was not reached: {_reason(causes)}."
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -264,20 +344,6 @@ def _reason(causes: list[BaseException]) -> str:
         if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
             return os.strerror(cause.errno).lower()
     return type(causes[-1]).__name__
-
-
-def _in_no_proxy_range(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(","):
-        try:
-            if "/" in entry and address in ipaddress.ip_network(entry.strip(), strict=False):
-                return True
-        except ValueError:
-            continue
-    return False
 
 
 def _keepalive_socket(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio.sslproto
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from runner.kube.credentials import (
 )
 from runner.kube.errors import ConnectionSettingsError
 from runner.kube.library import loaders
-from runner.kube.proxies import proxy_for, split_proxy
+from runner.config.proxies import proxy_for, split_proxy
 from runner.kube.transport import Connection
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ async def connect(
     retry: RetryPolicy | None = None,
     request_timeout: float = 30.0,
     observe: Observer | None = None,
+    retried: Callable[[str, str], None] | None = None,
     user_agent: str = USER_AGENT,
     environ: Mapping[str, str] | None = None,
     service_account_dir: str = SERVICE_ACCOUNT_DIR,
@@ -79,7 +80,14 @@ async def connect(
         settings, environ=os.environ if environ is None else environ, service_account_dir=service_account_dir
     )
     _shrink_tls_buffers()
-    return KubeClient(connection, retry=retry, request_timeout=request_timeout, observe=observe, user_agent=user_agent)
+    return KubeClient(
+        connection,
+        retry=retry,
+        request_timeout=request_timeout,
+        observe=observe,
+        retried=retried,
+        user_agent=user_agent,
+    )
 
 
 async def find_connection(

@@ -64,14 +64,15 @@ class CuttingProxy:
             return
         self._streams |= {near, far}
         async with near, far, anyio.create_task_group() as group:
-            group.start_soon(self._pump, near, far, group)
-            group.start_soon(self._pump, far, near, group)
+            group.start_soon(pump, near, far, group)
+            group.start_soon(pump, far, near, group)
         self._streams -= {near, far}
 
-    @staticmethod
-    async def _pump(source: ByteStream, sink: ByteStream, group: TaskGroup) -> None:
-        try:
-            while True:
-                await sink.send(await source.receive(_CHUNK_BYTES))
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            group.cancel_scope.cancel()
+
+async def pump(source: ByteStream, sink: ByteStream, group: TaskGroup) -> None:
+    """Carry bytes from one stream to another; the end of either ends the group."""
+    try:
+        while True:
+            await sink.send(await source.receive(_CHUNK_BYTES))
+    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        group.cancel_scope.cancel()

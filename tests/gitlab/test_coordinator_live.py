@@ -17,7 +17,7 @@ from runner.gitlab.errors import (
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.replies import JobAnswer, JobReply
 from runner.gitlab.tls import TlsFiles
-from runner.gitlab.transport import ClientPool, Timeouts, proxy_for
+from runner.gitlab.transport import ClientPool, Timeouts
 from runner.testing.faults import (
     Action,
     CommitThenDrop,
@@ -377,45 +377,6 @@ async def test_runners_of_one_gitlab_share_connections_until_they_are_old(gitlab
     peers = [request.peer for request in gitlab.requests]
     assert peers[0] == peers[1]
     assert len(set(peers)) == 3
-
-
-@pytest.mark.parametrize(
-    ("environment", "url", "expected"),
-    [
-        ({}, "http://gitlab.example.com", None),
-        ({"HTTP_PROXY": "http://proxy:3128"}, "http://gitlab.example.com", "http://proxy:3128"),
-        ({"http_proxy": "proxy:3128"}, "http://gitlab.example.com", "http://proxy:3128"),
-        ({"HTTP_PROXY": "http://proxy:3128"}, "https://gitlab.example.com", None),
-        ({"HTTPS_PROXY": "http://proxy:3128"}, "https://gitlab.example.com", "http://proxy:3128"),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "example.com"}, "http://gitlab.example.com", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": ".example.org"}, "http://gitlab.example.com", "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "gitlab.example.com:8080"}, "http://gitlab.example.com:8080", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*"}, "http://gitlab.example.com", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "x, 10.0.0.0/8"}, "http://10.1.2.3", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8,a/b"}, "http://11.1.2.3", "http://p:1"),
-    ],
-)
-def test_proxy_is_taken_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, expected: str | None
-) -> None:
-    """As curl and GitLab Runner read it, address ranges in NO_PROXY included."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert proxy_for(url) == expected
-
-
-async def test_requests_go_through_the_proxy(gitlab: GitLabServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a proxy the name of GitLab need not resolve here."""
-    monkeypatch.setenv("HTTP_PROXY", gitlab.url)
-    monkeypatch.delenv("http_proxy", raising=False)
-    coordinator = Coordinator("http://gitlab.invalid", gitlab.token, info=INFO)
-    reply = await coordinator.request_job()
-    await coordinator.aclose()
-    assert reply.answer is JobAnswer.NONE
-    assert gitlab.requests[0].headers["Host"] == "gitlab.invalid"
 
 
 async def deliver(coordinator: Coordinator, record: JobRecord, log: bytes) -> bool:

@@ -1,96 +1,28 @@
 """TLS with GitLab: whom we trust, what a failure says, and what jobs get."""
 
 import os
+import shutil
 import ssl
 import subprocess
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.errors import CoordinatorConfigurationError, CoordinatorUnavailableError
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.replies import JobAnswer, JobReply
 from runner.gitlab.tls import TlsFiles, TlsSetup
+from runner.gitlab.tls_trouble import explain
 from runner.testing.gitlab import GitLabServer
+from tests.gitlab.authorities import Authority, make_authority
 
 INFO = ClientInfo(version="19.4.0")
-_CURVE = "ec_paramgen_curve:prime256v1"
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """A certificate authority in a directory, and what it has signed."""
-
-    directory: Path
-
-    @property
-    def ca_file(self) -> Path:
-        """Its own certificate."""
-        return self.directory / "ca.pem"
-
-    def issue(
-        self, name: str, *, subject_names: str = "IP:127.0.0.1,DNS:localhost", days: int = 2
-    ) -> tuple[Path, Path]:
-        """Sign a certificate and return it and its key."""
-        certificate, key, request = (self.directory / f"{name}.{kind}" for kind in ("crt", "key", "csr"))
-        extensions = self.directory / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={subject_names}\n")
-        _openssl(
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            _CURVE,
-            "-nodes",
-            "-keyout",
-            key,
-            "-out",
-            request,
-            "-subj",
-            f"/CN={name}",
-        )
-        validity = ("-days", str(days)) if days > 0 else ("-days", "-1")
-        _openssl(
-            *(
-                "x509",
-                "-req",
-                "-in",
-                request,
-                "-CA",
-                self.ca_file,
-                "-CAkey",
-                self.directory / "ca.key",
-                "-CAcreateserial",
-            ),
-            *("-out", certificate, "-extfile", extensions, *validity),
-        )
-        return certificate, key
-
-    def server_context(self, *, want_client: bool = False, **issue: str | int) -> ssl.SSLContext:
-        """Return what a server of this authority serves with."""
-        certificate, key = self.issue("server", **issue)  # type: ignore[arg-type]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        if want_client:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(self.ca_file)
-        return context
-
-
-def make_authority(directory: Path, name: str) -> Authority:
-    """Make an authority of its own."""
-    directory.mkdir(parents=True)
-    _openssl(
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", _CURVE, "-nodes", "-days", "2", "-subj", f"/CN={name}"),
-        *("-keyout", directory / "ca.key", "-out", directory / "ca.pem"),
-    )
-    return Authority(directory)
-
-
-def _openssl(*arguments: object) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +96,7 @@ async def test_unusable_authority_file_is_the_reason_given(authority: Authority,
     broken.write_text("no certificate here")
     async with GitLabServer(tls=authority.server_context()) as gitlab:
         reply, _ = await ask(gitlab, TlsFiles(ca_file=str(broken)))
-    assert f"`tls-ca-file`, {broken}, holds no usable PEM certificate (no certificate)." in str(reply.trouble)
+    assert f"`tls-ca-file`, {broken}, cannot be used for GitLab at {gitlab.url}: no certificate." in str(reply.trouble)
 
 
 async def test_certificate_of_another_name_says_so(authority: Authority) -> None:
@@ -188,7 +120,9 @@ async def test_plain_server_behind_https_says_that_tls_failed() -> None:
         coordinator = Coordinator(gitlab.url.replace("http:", "https:"), gitlab.token, info=INFO)
         reply = await coordinator.request_job()
         await coordinator.aclose()
-    assert str(reply.trouble).startswith(f"TLS with GitLab at {coordinator.url} failed: ")
+    assert str(reply.trouble) == (
+        f"TLS with GitLab at {coordinator.url} failed: what answers there does not speak TLS. Correct `url`."
+    )
 
 
 async def test_client_certificate_is_shown(authority: Authority) -> None:
@@ -198,6 +132,149 @@ async def test_client_certificate_is_shown(authority: Authority) -> None:
     async with GitLabServer(tls=authority.server_context(want_client=True)) as gitlab:
         assert (await ask(gitlab, files))[0].answer is JobAnswer.NONE
         assert (await ask(gitlab, TlsFiles(ca_file=files.ca_file)))[0].answer is JobAnswer.UNAVAILABLE
+
+
+@asynccontextmanager
+async def strict_server(authority: Authority) -> AsyncIterator[str]:
+    """A server that says why it takes no client's certificate, which asyncio's own keeps to itself; yields its URL.
+
+    In TLS 1.3 the refusal comes after the handshake, and its words are lost when the request crosses it.
+    """
+    certificate, key = authority.issue("server")
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key, "-tls1_2", "-www"]
+    command += ["-CAfile", authority.ca_file, "-Verify", "1", "-verify_return_error"]
+    async with await anyio.open_process([str(word) for word in command], stderr=subprocess.DEVNULL) as server:
+        assert server.stdout is not None
+        said = BufferedByteReceiveStream(server.stdout)
+        try:
+            with anyio.fail_after(10):
+                await said.receive_until(b"ACCEPT 127.0.0.1:", 4096)
+                port = int(await said.receive_until(b"\n", 100))
+            yield f"https://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+async def test_client_certificate_that_is_wanted_and_not_given_names_the_settings(authority: Authority) -> None:
+    """A server's word for it becomes the keys to set."""
+    async with strict_server(authority) as url:
+        coordinator = Coordinator(url, "glrt-a", info=INFO, tls=TlsFiles(ca_file=str(authority.ca_file)))
+        reply = await coordinator.request_job()
+        await coordinator.aclose()
+    assert str(reply.trouble) == (
+        f"GitLab at {url} wants a client certificate: set `tls-cert-file` and `tls-key-file` of this runner."
+    )
+
+
+async def test_client_certificate_of_a_stranger_is_named(authority: Authority, stranger: Authority) -> None:
+    """What GitLab says of our certificate comes with its file and the host."""
+    certificate, key = stranger.issue("client")
+    files = TlsFiles(ca_file=str(authority.ca_file), cert_file=str(certificate), key_file=str(key))
+    async with strict_server(authority) as url:
+        coordinator = Coordinator(url, "glrt-a", info=INFO, tls=files)
+        reply = await coordinator.request_job()
+        await coordinator.aclose()
+    assert str(reply.trouble) == (
+        f"Our client certificate `tls-cert-file`, {certificate}, was signed by an authority that GitLab does not know, "
+        f"says GitLab at {url}."
+    )
+
+
+async def test_client_certificate_reaches_the_job_when_its_key_is_there(authority: Authority) -> None:
+    """CI_SERVER_TLS_CERT_FILE and CI_SERVER_TLS_KEY_FILE hold what we show ourselves; alone, neither is given."""
+    certificate, key = authority.issue("client")
+    files = TlsFiles(ca_file=str(authority.ca_file), cert_file=str(certificate), key_file=str(key))
+    async with GitLabServer(tls=authority.server_context()) as gitlab:
+        both = Coordinator(gitlab.url, gitlab.token, info=INFO, tls=files)
+        alone = Coordinator(gitlab.url, gitlab.token, info=INFO, tls=replace(files, key_file="/nowhere.key"))
+        shown = []
+        for coordinator in (both, alone):
+            assert (await coordinator.request_job(long_poll=False)).answer is JobAnswer.NONE
+            shown.append(coordinator.tls_client)
+            await coordinator.aclose()
+    assert shown == [(certificate.read_text(), key.read_text()), ("", "")]
+
+
+async def test_files_of_the_hosts_name_are_found(authority: Authority, tmp_path: Path) -> None:
+    """`<host>.crt` in a folder of certificates, put there while the runner is up; the port is not in its name."""
+    async with GitLabServer(tls=authority.server_context()) as gitlab:
+        files = TlsFiles(folders=(str(tmp_path / "certs"),))
+        coordinator = Coordinator(gitlab.url, gitlab.token, info=INFO, tls=files)
+        before = await coordinator.request_job(long_poll=False)
+        (tmp_path / "certs").mkdir()
+        shutil.copy(authority.ca_file, tmp_path / "certs" / "127.0.0.1.crt")
+        after = await coordinator.request_job(long_poll=False)
+        trusted = coordinator.tls_ca
+        await coordinator.aclose()
+    assert [before.answer, after.answer] == [JobAnswer.UNAVAILABLE, JobAnswer.NONE]
+    assert trusted == authority.ca_file.read_text()
+
+
+async def test_half_a_rotation_leaves_what_was_read_before(authority: Authority, tmp_path: Path) -> None:
+    """A new certificate whose key is not there yet costs no request; with its key both count."""
+    (old, old_key), (new, new_key) = authority.issue("old"), authority.issue("new")
+    certificate, key = tmp_path / "client.crt", tmp_path / "client.key"
+    shutil.copy(old, certificate)
+    shutil.copy(old_key, key)
+    files = TlsFiles(ca_file=str(authority.ca_file), cert_file=str(certificate), key_file=str(key))
+    seen = []
+    async with GitLabServer(tls=authority.server_context(want_client=True)) as gitlab:
+        coordinator = Coordinator(gitlab.url, gitlab.token, info=INFO, tls=files)
+        for source, target in ((old, certificate), (new, certificate), (new_key, key)):
+            shutil.copy(source, target)
+            seen.append(((await coordinator.request_job(long_poll=False)).answer, coordinator.tls_client[0]))
+        await coordinator.aclose()
+    assert seen == [
+        (JobAnswer.NONE, old.read_text()),
+        (JobAnswer.NONE, old.read_text()),
+        (JobAnswer.NONE, new.read_text()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        pytest.param(
+            "certificate has expired:10",
+            "The certificate of GitLab at https://g, or one that signed it, has expired: renew it on the server.",
+            id="expired",
+        ),
+        pytest.param(
+            "not yet valid:9",
+            "The certificate of GitLab at https://g is not valid yet: compare the clocks of both machines.",
+            id="not valid yet",
+        ),
+        pytest.param(
+            "path length:25", "The certificate of GitLab at https://g was not accepted: path length.", id="any other"
+        ),
+        pytest.param(
+            "TLSV1_ALERT_PROTOCOL_VERSION",
+            "TLS with GitLab at https://g failed: it offers nothing newer than TLS 1.1, which is not safe.",
+            id="old TLS",
+        ),
+        pytest.param(
+            "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+            "Our client certificate `tls-cert-file`, /c.crt, has expired, says GitLab at https://g.",
+            id="our own has expired",
+        ),
+        pytest.param(
+            "SSLV3_ALERT_CERTIFICATE_REVOKED",
+            "Our client certificate `tls-cert-file`, /c.crt, was revoked, says GitLab at https://g.",
+            id="our own was revoked",
+        ),
+        pytest.param("INTERNAL_ERROR", "TLS with GitLab at https://g failed: INTERNAL_ERROR.", id="no words for it"),
+    ],
+)
+def test_trouble_is_one_sentence_with_host_and_file(error: str, sentence: str) -> None:
+    """What OpenSSL tells by numbers and capitals."""
+    message, _, code = error.partition(":")
+    if code:
+        made: ssl.SSLError = ssl.SSLCertVerificationError(1, message)
+        made.verify_code, made.verify_message = int(code), message  # type: ignore[attr-defined]
+    else:
+        made = ssl.SSLError(1, message)
+        made.reason = message
+    assert explain(made, "https://g", "", "/c.crt", "") == sentence
 
 
 async def test_client_certificate_with_another_key_is_a_configuration_error(authority: Authority) -> None:
@@ -215,7 +292,10 @@ async def test_client_certificate_with_another_key_is_a_configuration_error(auth
         await coordinator.aclose()
     assert (reply.answer, reply.healthy) == (JobAnswer.UNUSABLE, False)
     assert isinstance(reply.trouble, CoordinatorConfigurationError)
-    assert f"`tls-cert-file`, {certificate}, with the key `tls-key-file`, {key}, cannot be used" in str(reply.trouble)
+    assert str(reply.trouble) == (
+        f"The client certificate `tls-cert-file`, {certificate}, with the key `tls-key-file`, {key}, cannot be used "
+        f"for GitLab at {coordinator.url}: the key does not match the certificate."
+    )
 
 
 async def test_changed_authority_file_is_read_again(authority: Authority, stranger: Authority, tmp_path: Path) -> None:
@@ -232,19 +312,28 @@ async def test_changed_authority_file_is_read_again(authority: Authority, strang
     assert [first.answer, second.answer] == [JobAnswer.UNAVAILABLE, JobAnswer.NONE]
 
 
-def test_default_directory_fills_what_is_not_set() -> None:
-    """`<host>.crt`, `<host>.auth.crt` and `<host>.auth.key`, unless the runner names its own."""
-    assert TlsFiles(cert_file="/mine.crt").or_found("gitlab.example.com", "/etc/gitlab-runner/certs") == TlsFiles(
-        ca_file="/etc/gitlab-runner/certs/gitlab.example.com.crt",
+def test_folders_fill_what_is_not_set(tmp_path: Path) -> None:
+    """`<host>.crt`, `<host>.auth.crt` and `<host>.auth.key` of the first folder that has one, unless one is named."""
+    near, far = tmp_path / "near", tmp_path / "far"
+    for place in (near / "gitlab.example.com.crt", far / "gitlab.example.com.crt", far / "gitlab.example.com.auth.key"):
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+    files = TlsFiles(cert_file="/mine.crt", folders=(str(tmp_path / "none"), str(near), str(far)))
+    assert files.found("gitlab.example.com") == TlsFiles(
+        ca_file=f"{near}/gitlab.example.com.crt",
         cert_file="/mine.crt",
-        key_file="/etc/gitlab-runner/certs/gitlab.example.com.auth.key",
+        key_file=f"{far}/gitlab.example.com.auth.key",
     )
+    assert files.found("gitlab.example.org") == TlsFiles(cert_file="/mine.crt")
 
 
-def test_missing_files_count_for_nothing() -> None:
-    """Names of files that are not there are no finding."""
+def test_missing_files_are_named_and_stop_nothing() -> None:
+    """GitLab Runner goes on without them; so do we, but the sentence says which."""
     setup = TlsSetup(TlsFiles(ca_file="/nowhere/ca.pem", cert_file="/nowhere/c.crt", key_file="/nowhere/c.key"))
-    assert (setup.finding, setup.ca_pem, setup.chain_pem()) == ("", "", "")
+    assert setup.finding == (
+        "`tls-ca-file`, /nowhere/ca.pem, cannot be used for GitLab at https://: no such file or directory."
+    )
+    assert (setup.ca_pem, setup.cert_pem, setup.key_pem, setup.chain_pem()) == ("", "", "", "")
     assert setup.context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 

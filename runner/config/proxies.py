@@ -1,7 +1,7 @@
 """Which proxy leads to an address, by the environment's rules.
 
-Pure. Go's rules, which kubectl follows, and not urllib's: NO_PROXY may hold networks (`10.0.0.0/8`), and a loopback
-address never takes a proxy. In a pod the API server is an address in such a network.
+Pure. Go's rules, which GitLab Runner and kubectl follow, and not urllib's: NO_PROXY may hold networks (`10.0.0.0/8`),
+and a loopback address never takes a proxy. In a pod the API server is an address in such a network.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which proxy leads to the API server."""
+"""Which proxy leads to GitLab and to the API server."""
 
 import pytest
 
-from runner.kube.proxies import proxy_for, split_proxy
+from runner.config.proxies import proxy_for, split_proxy
 
 HTTPS = {"HTTPS_PROXY": "http://proxy:3128"}
 
@@ -42,7 +42,7 @@ HTTPS = {"HTTPS_PROXY": "http://proxy:3128"}
     ],
 )
 def test_the_environment_names_the_proxy_by_gos_rules(url: str, environ: dict[str, str], proxy: str | None) -> None:
-    """As kubectl reads it, networks included."""
+    """As GitLab Runner and kubectl read it, networks included."""
     assert proxy_for(url, environ) == proxy
 
 
