@@ -42,6 +42,7 @@ from runner.job.verdict import Evidence, ruling
 from runner.manager.caches import CacheLinksError
 from runner.manager.limits import Limit
 from runner.shell.scripts import script_for
+from runner.status.card import ACCEPT, FINISH, blank_card
 from runner.trace.patching import Answer, Signal, answer_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from runner.manager.material import JobMaterial
     from runner.manager.tracing import JobDesk, Trace
     from runner.shell.cache_links import CacheLinks
+    from runner.status.card import JobCard
 
 log = structlog.get_logger()
 
@@ -85,7 +87,10 @@ class JobRun:
         caches: LinkMaker,
         open_trace: Callable[[Callable[[Signal], None]], Trace],
         deadlines: Deadlines,
+        place_gone: Callable[[], None] = lambda: None,
+        card: JobCard | None = None,
     ) -> None:
+        """What happens is noted on `card`. `place_gone` is called once nothing of the job is left in the place, while GitLab is still being told."""
         self._material = material
         self._job = material.job
         self._executor = executor
@@ -93,6 +98,8 @@ class JobRun:
         self._caches = caches
         self._trace = open_trace(self._on_signal)
         self._deadlines = deadlines
+        self._place_gone = place_gone
+        self._card = card or blank_card(self._job)
         self._abort = anyio.CancelScope()
         preparation = Limit("prepare", material.runner.prepare_timeout)
         sources = Limit("get sources", material.runner.get_sources_timeout)
@@ -109,7 +116,10 @@ class JobRun:
         self._results: list[StageResult] = []
         self._environment: Environment | None = None
         self._last_words = anyio.CancelScope(shield=True)
-        self._log = log.bind(job=self._job.id, project=self._job.job_info.project_id)
+        self._log = log.bind(
+            job=self._job.id, project=self._job.job_info.project_id, runner=material.runner.name
+        )
+        self._card.detailed = material.flags.get("FF_EXPORT_HIGH_CARDINALITY_METRICS", False)
 
     @property
     def stage(self) -> str:
@@ -163,6 +173,7 @@ class JobRun:
 
     async def _accept(self) -> None:
         """Tell GitLab that the job runs, and the log by whom."""
+        self._enter(ACCEPT)
         self._write_header()
         with anyio.move_on_after(ACKNOWLEDGE_TIMEOUT):
             reply = await self._desk.update_job(state="running")
@@ -171,7 +182,7 @@ class JobRun:
 
     async def _prepare(self, group: TaskGroup) -> None:
         """Make the place where the job runs."""
-        self._stage = Stage.PREPARE_EXECUTOR
+        self._enter(Stage.PREPARE_EXECUTOR)
         with self._trace.section(Stage.PREPARE_EXECUTOR, title(Stage.PREPARE_EXECUTOR)):
             for warning in self._material.warnings:
                 self._trace.note("warning", warning)
@@ -184,7 +195,7 @@ class JobRun:
         plan = self._material.plan
         script_deadline: float | None = None
         while stage_run := plan.next_stage(self._results):
-            self._stage = stage_run.stage
+            self._enter(stage_run.stage)
             if self._is_script(stage_run) and script_deadline is None:
                 script_deadline = self._deadline_after(self._material.settings.script_timeout)
             deadline = script_deadline if self._is_script(stage_run) else None
@@ -193,6 +204,7 @@ class JobRun:
             with self._limit(stage_run.stage):
                 if stage_run.retry:
                     self._trace.note("warning", "Retrying...")
+                    self._card.retried(stage_run.stage)
                     await anyio.sleep(stage_run.delay)
                 self._results.append(await self._run_stage(stage_run, deadline))
 
@@ -201,7 +213,8 @@ class JobRun:
 
         They are children of a group: a second native cancel of the task that runs the job reaches only that task.
         """
-        self._stage = "finish"
+        self._stage = FINISH
+        self._card.ended(outcome)
         self._trace.detach()
         self._trace.final_note(*trailer(outcome))
         async with anyio.create_task_group() as last:
@@ -214,19 +227,27 @@ class JobRun:
             self._last_words.deadline, anyio.current_time() + self._deadlines.final_update_timeout
         )
         delivered = False
-        with self._last_words:
+        with self._card.finish(), self._last_words:
             delivered = await self._trace.finish(outcome, reason)
         self._log.info("job finished", state=outcome.state, failure_reason=reason, exit_code=outcome.exit_code)
         if not delivered:
+            self._card.final_state_lost()
             self._log.error("GitLab did not take the final state of the job", state=outcome.state)
 
     async def _remove(self) -> None:
-        if self._environment is None:
-            return
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._deadlines.cleanup_timeout) as scope:
-            await self._environment.remove()
-        if scope.cancelled_caught:
-            self._log.error("removing the job's objects took too long, some may be left")
+        environment, self._environment = self._environment, None
+        try:
+            if environment is None:
+                return
+            timeout = self._deadlines.cleanup_timeout
+            deadline = anyio.current_time() + timeout
+            with self._card.removal(), anyio.CancelScope(shield=True, deadline=deadline) as scope:
+                await environment.remove()
+            if scope.cancelled_caught:
+                self._card.removal_given_up()
+                self._log.error("removing the job's objects took too long, some may be left")
+        finally:
+            self._place_gone()
 
     # One stage ---------------------------------------------------------------------------------------------------
 
@@ -297,6 +318,10 @@ class JobRun:
         self._abort.cancel()
 
     # Small things ------------------------------------------------------------------------------------------------
+
+    def _enter(self, stage: str) -> None:
+        self._stage = stage
+        self._card.enter(stage)
 
     def _write_header(self) -> None:
         identity, runner = self._material.identity, self._material.runner

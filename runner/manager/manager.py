@@ -16,10 +16,12 @@ import anyio
 import structlog
 from anyio.abc import TaskStatus
 
+from runner.job.feature_flags import FLAGS
 from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, trailer
 from runner.job.variables import short_token
 from runner.manager.capacity import Capacity
 from runner.manager.desks import CoordinatorDesk
+from runner.manager.health import Health
 from runner.manager.job_run import Deadlines, JobRun
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from runner.trace.patching import Signal
 
 log = structlog.get_logger()
+
+ADAPTIVE_FLAG = "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY"
 
 
 class RunnerManager:
@@ -81,8 +85,13 @@ class RunnerManager:
                 limit=runner.limit,
                 request_concurrency=runner.request_concurrency,
                 strict=runner.strict_check_interval,
+                adaptive=runner.feature_flags.get(ADAPTIVE_FLAG, FLAGS[ADAPTIVE_FLAG]),
+                token=(runner.url, runner.token),
             )
         self._scheduler = Scheduler(self._capacity, self._coordinators, self._run_job)
+        for served, runner in self._runners.items():
+            health = Health(limit=runner.unhealthy_requests_limit, interval=runner.unhealthy_interval)
+            self._scheduler.set_health(served, health)
 
     @property
     def running(self) -> int:
@@ -138,7 +147,7 @@ class RunnerManager:
                     await group.start(executor.serve)
                 task_status.started()
 
-    async def _run_job(self, key: Hashable, job: Job) -> None:
+    async def _run_job(self, key: Hashable, job: Job, place_gone: Callable[[], None]) -> None:
         """Run one job that the scheduler was given."""
         if self._jobs_left is not None:
             self._jobs_left -= 1
@@ -161,7 +170,7 @@ class RunnerManager:
             except JobError as error:
                 await self._refuse(coordinator, job, runner, outcome_of(error))
                 return
-            job_run = self._job_run(key, material)
+            job_run = self._job_run(key, material, place_gone)
             self._running[job.id] = job_run
             if self._aborted:
                 self._end_job(job_run)  # it was on its way when the process was told to end
@@ -175,7 +184,7 @@ class RunnerManager:
                     self._idle.set()
                     self._idle = anyio.Event()
 
-    def _job_run(self, key: Hashable, material: JobMaterial) -> JobRun:
+    def _job_run(self, key: Hashable, material: JobMaterial, place_gone: Callable[[], None]) -> JobRun:
         # GitLab shows the log of such a job to those alone who may see its variables.
         shown = material.settings.debug_trace or material.settings.debug_services
         desk = CoordinatorDesk(self._coordinators[key], material.job, debug_trace=shown)
@@ -190,6 +199,7 @@ class RunnerManager:
                 cleanup_timeout=material.runner.kubernetes.cleanup_resources_timeout,
                 shutdown_timeout=self._config.shutdown_timeout,
             ),
+            place_gone=place_gone,
         )
 
     def _open_trace(self, material: JobMaterial, desk: CoordinatorDesk, on_signal: Callable[[Signal], None]) -> Trace:
@@ -226,7 +236,7 @@ class RunnerManager:
             trace.close()
 
     def _identity_for(self, coordinator: Coordinator) -> Identity:
-        return replace(self._identity, tls_ca=coordinator.tls_ca)
+        return replace(self._identity, tls_ca=coordinator.tls_ca, tls_client=coordinator.tls_client)
 
 
 def _tell_given_up(error: Exception) -> None:

@@ -6,6 +6,7 @@ The scheduler knows no kind of executor and no wire: it asks through a `Coordina
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,12 +15,18 @@ import structlog
 
 from runner.gitlab.replies import JobAnswer
 from runner.manager.capacity import Ask, Capacity
+from runner.manager.health import Health, News, Verdict
 
 if TYPE_CHECKING:
     from runner.gitlab.replies import JobReply
     from runner.job.payload import Job
 
 log = structlog.get_logger()
+
+ROOM_INTERVAL = 5.0
+"""Seconds until a place without room is looked at again; the end of a job there is heard of at once."""
+
+_OVERLOADED = frozenset({JobAnswer.THROTTLED, JobAnswer.UNAVAILABLE})
 
 
 class Desk(Protocol):
@@ -29,6 +36,19 @@ class Desk(Protocol):
         """Ask once. Never raises for what GitLab or the network does; when cancelled it may still return a job."""
 
 
+StartJob = Callable[[Hashable, "Job", Callable[[], None]], Awaitable[None]]
+"""Runs a job of a runner to GitLab's last word. The third argument is to be called once the job's place is gone: its
+slot is free while GitLab is still being told.
+"""
+
+HasRoom = Callable[[Hashable, int], Awaitable[bool]]
+"""Says whether another job of the runner could start, beside as many that may be on their way."""
+
+
+async def _always(runner: Hashable, beside: int) -> bool:
+    return True
+
+
 class Scheduler:
     """The loop that fills free slots. `run` is one task; each question and each job is a child of it."""
 
@@ -36,11 +56,18 @@ class Scheduler:
         self,
         capacity: Capacity,
         desks: Mapping[Hashable, Desk],
-        start_job: Callable[[Hashable, Job], Awaitable[None]],
+        start_job: StartJob,
+        *,
+        has_room: HasRoom = _always,
+        fraction: Callable[[], float] = random.random,
     ) -> None:
         self._capacity = capacity
         self._desks = desks
         self._start_job = start_job
+        self._has_room = has_room
+        self._fraction = fraction
+        self._healths: dict[Hashable, Health] = {}
+        self._questions: dict[int, anyio.CancelScope] = {}
         self._changed = anyio.Event()
         self._asking = anyio.CancelScope()
         self.draining = False
@@ -56,6 +83,14 @@ class Scheduler:
         """Look again: runners or limits have changed."""
         self._wake()
 
+    def set_health(self, runner: Hashable, health: Health) -> None:
+        """Begin anew with what is known of a runner's health: a configuration that is loaded clears it."""
+        self._healths[runner] = health
+
+    def health_of(self, runner: Hashable) -> Health:
+        """How a runner stands with GitLab."""
+        return self._healths.setdefault(runner, Health())
+
     async def run(self) -> None:
         """Ask and run until drained and empty, or cancelled."""
         async with anyio.create_task_group() as jobs:
@@ -66,32 +101,73 @@ class Scheduler:
                         now = anyio.current_time()
                         for ask in self._capacity.next_asks(now):
                             questions.start_soon(self._ask, ask, jobs, name=f"ask {ask.number}")
+                        for number in self._capacity.to_call_off(now):
+                            self._questions[number].cancel()
                         wakeup = self._capacity.next_wakeup(now)
                         with anyio.move_on_after(None if wakeup is None else wakeup - now):
                             await changed.wait()
 
     async def _ask(self, ask: Ask, jobs: anyio.abc.TaskGroup) -> None:
-        """One question. Its slot goes to the job that comes, or back."""
-        reply: JobReply | None = None
-        try:
-            reply = await self._desks[ask.runner].request_job(long_poll=ask.long_poll)
-        finally:
-            job = reply.job if reply else None
+        """One question, if there is room for a job. Its slot goes to the job that comes, or back."""
+        with anyio.CancelScope() as scope:
+            self._questions[ask.number] = scope
+            reply: JobReply | None = None
+            asked = False
+            try:
+                if asked := await self._has_room(ask.runner, self._capacity.asking_of(ask.runner) - 1):
+                    reply = await self._desks[ask.runner].request_job(long_poll=ask.long_poll)
+            finally:
+                del self._questions[ask.number]
+                self._book(ask, reply, jobs, asked=asked)
+                self._wake()
+
+    def _book(self, ask: Ask, reply: JobReply | None, jobs: anyio.abc.TaskGroup, *, asked: bool) -> None:
+        now = anyio.current_time()
+        if not asked:
+            self._capacity.put_back(ask, until=now + ROOM_INTERVAL)
+        elif reply is None:
+            # Called off. One that GitLab was not to hold, and that lasted so long, hangs.
+            verdict = Verdict() if ask.long_poll or self.draining else self._heard(ask, JobAnswer.UNAVAILABLE)
+            self._capacity.answered(ask, now, job=False, retry_after=verdict.retry_after)
+        else:
+            verdict = self._heard(ask, reply.answer, reply)
+            job, overloaded = reply.job, reply.answer in _OVERLOADED
             self._capacity.answered(
-                ask, anyio.current_time(), job=job is not None, retry_after=reply.retry_after if reply else None
+                ask, now, job=job is not None, retry_after=verdict.retry_after, overloaded=overloaded
             )
             if job is not None:
                 jobs.start_soon(self._run_job, ask.runner, job, name=f"job {job.id}")
-            self._wake()
-        if reply.trouble:
-            level = log.error if reply.answer in (JobAnswer.FORBIDDEN, JobAnswer.GARBAGE) else log.warning
-            level("asking for a job failed", runner=str(ask.runner), reason=str(reply.trouble))
+
+    def _heard(self, ask: Ask, answer: JobAnswer, reply: JobReply | None = None) -> Verdict:
+        """Judge an answer, and write the one line that a change of the runner's health is worth."""
+        verdict = self.health_of(ask.runner).heard(
+            answer, self._fraction(), retry_after=reply.retry_after if reply else None
+        )
+        reason = str(reply.trouble) if reply else "GitLab did not answer in time."
+        if verdict.news is News.UNHEALTHY:
+            log.error("the runner is unhealthy, it asks less often", runner=str(ask.runner), reason=reason)
+        elif verdict.news is News.TROUBLE:
+            log.warning("asking for jobs fails", runner=str(ask.runner), reason=reason)
+        elif verdict.news is News.RECOVERED:
+            log.info("asking for jobs works again", runner=str(ask.runner))
+        return verdict
 
     async def _run_job(self, runner: Hashable, job: Job) -> None:
+        held = True
+
+        def place_gone() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._capacity.finished(runner, reporting=True)
+                self._capacity.room_came(runner, anyio.current_time())
+                self._wake()
+
         try:
-            await self._start_job(runner, job)
+            await self._start_job(runner, job, place_gone)
         finally:
-            self._capacity.finished(runner)
+            place_gone()
+            self._capacity.reported(runner)
             self._wake()
 
     def _wake(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,18 @@ def capacity(*, concurrent: int = 2, **runners: tuple[int, int]) -> Capacity:
     return made
 
 
+def busy(book: Capacity, runner: str, *, now: float = 0.0) -> None:
+    """Let a runner have had a job just now, which has ended."""
+    (ask,) = book.next_asks(now)
+    assert ask.runner == runner
+    book.answered(ask, now, job=True)
+    book.finished(runner)
+
+
 def test_next_asks_reserves_a_slot_for_each_question() -> None:
     """With two slots and three questions allowed, two are asked, and no third until an answer."""
     book = capacity(concurrent=2, a=(0, 3))
+    busy(book, "a")
     assert [ask.runner for ask in book.next_asks(0.0)] == ["a", "a"]
     assert book.next_asks(0.0) == ()
     assert book.next_wakeup(0.0) is None
@@ -47,8 +57,8 @@ def test_a_quick_no_waits_for_check_interval() -> None:
     (ask,) = book.next_asks(0.0)
     book.answered(ask, 0.05, job=False)
     assert book.next_asks(1.0) == ()
-    assert book.next_wakeup(1.0) == 3.05
-    assert len(book.next_asks(3.05)) == 1
+    assert book.next_wakeup(1.0) == 3.0
+    assert len(book.next_asks(3.0)) == 1
 
 
 def test_a_long_poll_is_asked_again_at_once() -> None:
@@ -113,6 +123,161 @@ def test_a_runner_that_left_the_configuration_finishes_its_job_and_asks_no_more(
     assert book.running == 1
     book.finished("a")
     assert book.reserved == 0
+
+
+def test_a_runner_without_jobs_asks_once_in_check_interval() -> None:
+    """However many questions it may have, the server gets no more of them than from GitLab Runner: one each turn."""
+    book = Capacity(concurrent=100, check_interval=10.0)
+    for name in "ab":
+        book.set_runner(name, limit=0, request_concurrency=10)
+    asked = []
+    for now in range(60):
+        for ask in book.next_asks(float(now)):
+            asked.append((now, ask.runner))
+            book.answered(ask, now + 0.05, job=False)
+    assert asked == [(now, runner) for now in range(0, 60, 10) for runner in "ab"]
+
+
+def test_questions_that_are_held_grow_one_each_turn() -> None:
+    """While GitLab holds all of them, a further one goes out each turn, up to `request_concurrency`."""
+    book = capacity(concurrent=100, a=(0, 3))
+    assert [now for now in range(30) for _ in book.next_asks(float(now))] == [0, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("answers", "requests"),
+    [
+        pytest.param("j", 1, id="0 is clamped to 1"),
+        pytest.param("jj", 2, id="1.1 is more than 1"),
+        pytest.param("j" * 9, 3, id="1.1 to the eighth"),
+        pytest.param("j" * 100, 10, id="not above the key"),
+        pytest.param("j" * 9 + "n" * 9 + "j", 2, id="less by each answer without a job"),
+        pytest.param("j" * 9 + "o" + "j", 2, id="half when the server is overloaded"),
+        pytest.param("n" * 9 + "j", 2, id="never below 1"),
+    ],
+)
+def test_request_concurrency_when_it_adapts(answers: str, requests: int) -> None:
+    """The bound follows the answers: j is a job, n none, o an overloaded server; then a job makes the runner busy."""
+    book = Capacity(concurrent=1000, check_interval=0.0)
+    book.set_runner("a", limit=0, request_concurrency=10, adaptive=True)
+    now = 0.0
+    for answer in answers:
+        now += 1.0
+        ask, *rest = book.next_asks(now)
+        for other in rest:
+            book.put_back(other, until=now)
+        book.answered(ask, now, job=answer == "j", overloaded=answer == "o")
+    assert len(book.next_asks(now + 1.0)) == requests
+
+
+def test_entries_of_one_token_share_limit_and_requests() -> None:
+    """Two entries with one token have its jobs and questions together, each against its own numbers."""
+    book = Capacity(concurrent=10, check_interval=3.0)
+    for name in "ab":
+        book.set_runner(name, limit=1, request_concurrency=1, token="t")
+    (ask,) = book.next_asks(0.0)
+    assert ask.runner == "a"
+    book.answered(ask, 0.1, job=True)
+    assert book.next_asks(5.0) == ()
+    book.finished("a")
+    assert [ask.runner for ask in book.next_asks(5.0)] == ["b"]
+
+
+def test_every_runner_gets_its_share_when_slots_are_few() -> None:
+    """Two slots, five runners of which one always has a job: over ten minutes each asks about as often as alone."""
+    book = Capacity(concurrent=2, check_interval=3.0)
+    for name in "abcde":
+        book.set_runner(name, limit=0, request_concurrency=1)
+    asked = dict.fromkeys("abcde", 0)
+    ending: list[float] = []
+    for step in range(6000):
+        now = step / 10
+        while ending and ending[0] <= now:
+            ending.pop(0)
+            book.finished("a")
+        for ask in book.next_asks(now):
+            asked[str(ask.runner)] += 1
+            job = ask.runner == "a"
+            book.answered(ask, now, job=job)
+            if job:
+                ending.append(now + 1.0)
+    assert min(asked.values()) >= 180
+    assert asked["a"] >= 1000
+
+
+def test_a_held_question_is_called_off_when_another_runner_waits() -> None:
+    """Both slots are held by idle runners when a third comes: the one held longest goes, once, and not before it is
+    sure that it is held."""
+    book = capacity(concurrent=2, a=(0, 1), b=(0, 1))
+    first, second = book.next_asks(0.0)
+    assert first.long_poll
+    assert second.long_poll
+    assert book.to_call_off(100.0) == ()
+    book.set_runner("c", limit=0, request_concurrency=1)
+    assert book.to_call_off(4.0) == ()
+    assert book.next_wakeup(4.0) == 5.0
+    assert book.to_call_off(5.0) == (first.number,)
+    assert book.to_call_off(6.0) == ()
+    assert book.next_wakeup(6.0) is None
+    book.answered(first, 6.0, job=False)
+    (third,) = book.next_asks(6.0)
+    assert third.runner == "c"
+    assert not third.long_poll
+
+
+def test_a_question_that_is_not_to_be_held_has_more_time() -> None:
+    """A slow server may have a job on its way; one that hangs loses the slot to others in the end."""
+    book = capacity(concurrent=1, a=(0, 1), b=(0, 1))
+    (first,) = book.next_asks(0.0)
+    assert book.to_call_off(29.0) == ()
+    assert book.to_call_off(30.0) == (first.number,)
+
+
+def test_a_place_without_room_is_looked_at_again() -> None:
+    """The runner waits, and asks when room has come."""
+    book = capacity()
+    (ask,) = book.next_asks(0.0)
+    book.put_back(ask, until=5.0)
+    assert book.reserved == 0
+    assert book.next_asks(4.0) == ()
+    book.room_came("a", 4.5)
+    assert len(book.next_asks(4.5)) == 1
+
+
+def test_room_that_comes_to_a_runner_that_has_some_changes_nothing() -> None:
+    """The end of a job is no reason to ask before the turn."""
+    book = capacity()
+    (ask,) = book.next_asks(0.0)
+    book.answered(ask, 0.1, job=False)
+    book.room_came("a", 1.0)
+    assert book.next_asks(1.0) == ()
+
+
+def test_a_job_that_is_being_reported_holds_no_slot() -> None:
+    """Its pod is gone: the next job may come, until as many ends wait for GitLab as there are slots."""
+    book = capacity(concurrent=2)
+    now = 0.0
+    for _ in range(2):
+        now += 1.0
+        (ask,) = book.next_asks(now)
+        book.answered(ask, now, job=True)
+        book.finished("a", reporting=True)
+    assert (book.running, book.reporting, book.reserved) == (0, 2, 0)
+    assert book.next_asks(10.0) == ()
+    book.reported("a")
+    assert len(book.next_asks(10.0)) == 1
+
+
+def test_a_runner_that_left_is_kept_until_its_last_report() -> None:
+    """Its key is known until GitLab has taken everything."""
+    book = capacity()
+    (ask,) = book.next_asks(0.0)
+    book.answered(ask, 0.1, job=True)
+    book.keep_runners([])
+    book.finished("a", reporting=True)
+    assert book.reporting == 1
+    book.reported("a")
+    assert book.reporting == 0
 
 
 @given(

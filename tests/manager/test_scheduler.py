@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import anyio
 import anyio.lowlevel
@@ -59,7 +59,7 @@ class Stage:
         self.changed = anyio.Event()
         self.scheduler = Scheduler(self.capacity, {"a": self.desk}, self._run)
 
-    async def _run(self, runner: Hashable, job: Job) -> None:
+    async def _run(self, runner: Hashable, job: Job, _place_gone: Callable[[], None]) -> None:
         self.started.append(job.id)
         self.changed.set()
         try:
