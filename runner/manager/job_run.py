@@ -90,7 +90,10 @@ class JobRun:
         place_gone: Callable[[], None] = lambda: None,
         card: JobCard | None = None,
     ) -> None:
-        """What happens is noted on `card`. `place_gone` is called once nothing of the job is left in the place, while GitLab is still being told."""
+        """`place_gone` is called once nothing of the job is left in the place, while GitLab is still being told.
+
+        What happens is noted on `card`.
+        """
         self._material = material
         self._job = material.job
         self._executor = executor
@@ -116,9 +119,7 @@ class JobRun:
         self._results: list[StageResult] = []
         self._environment: Environment | None = None
         self._last_words = anyio.CancelScope(shield=True)
-        self._log = log.bind(
-            job=self._job.id, project=self._job.job_info.project_id, runner=material.runner.name
-        )
+        self._log = log.bind(job=self._job.id, project=self._job.job_info.project_id, runner=material.runner.name)
         self._card.detailed = material.flags.get("FF_EXPORT_HIGH_CARDINALITY_METRICS", False)
 
     @property
@@ -195,7 +196,7 @@ class JobRun:
         plan = self._material.plan
         script_deadline: float | None = None
         while stage_run := plan.next_stage(self._results):
-            self._enter(stage_run.stage)
+            self._stage = stage_run.stage
             if self._is_script(stage_run) and script_deadline is None:
                 script_deadline = self._deadline_after(self._material.settings.script_timeout)
             deadline = script_deadline if self._is_script(stage_run) else None
@@ -259,6 +260,7 @@ class JobRun:
         script = script_for(run.stage, self._material.script_context(job_status=status, cache_links=links))
         if script is None:
             return StageResult(run.stage)
+        self._card.enter(run.stage)
         assert self._environment is not None  # by the order of the story
         self._stop = anyio.Event()
         if self._canceled.is_set() and self._is_script(run):

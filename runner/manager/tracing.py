@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -71,8 +72,10 @@ class Trace:
         on_signal: Callable[[Signal], None],
         keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
         dynamic_keep_alive: bool = False,
+        moved: Callable[[int, int], None] = lambda received, sent: None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """`moved` hears of the bytes that came from the place in all, and of those that GitLab has taken just now."""
         self._desk = desk
         self._renderer = renderer
         self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 -- closed by `close`
@@ -81,6 +84,7 @@ class Trace:
             anyio.current_time(), keep_alive_interval=keep_alive_interval, dynamic_keep_alive=dynamic_keep_alive
         )
         self._on_signal = on_signal
+        self._moved = moved
         self._now = now
         self._enough = anyio.Event()
         self._enough_bytes = 0.0
@@ -197,6 +201,7 @@ class Trace:
 
     def close(self) -> None:
         """Forget the log."""
+        self._moved(self._renderer.received, 0)
         self._file.close()
 
     @property
@@ -237,7 +242,9 @@ class Trace:
     async def _ask(self, request: Patch | Touch | Update) -> UpdateResult:
         if isinstance(request, Patch):
             data = self._buffer.read(request.start, request.end - request.start)
-            return await self._desk.patch_trace(start=request.start, data=data)
+            reply = await self._desk.patch_trace(start=request.start, data=data)
+            self._moved(self._renderer.received, len(data) if reply.status == HTTPStatus.ACCEPTED else 0)
+            return reply
         if isinstance(request, Touch):
             return await self._desk.update_job(state="running", checksum=self.checksum, size=self.size)
         return await self._desk.update_job(

@@ -139,7 +139,7 @@ class JobCard:
         """A stage is tried once more."""
         self._meter.stage_retried(phase_named(stage))
 
-    def log_moved(self, *, received: int, sent: int = 0) -> None:
+    def log_moved(self, received: int, sent: int) -> None:
         """`received` bytes of output have come in all, and GitLab has taken `sent` more of the log."""
         self._meter.log_moved(received=received - self._received, sent=sent)
         self._received = received
