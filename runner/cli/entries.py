@@ -7,7 +7,7 @@ the models are not asked.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,21 @@ class Entry:
     id: int
     tls: tuple[str, str, str] = ("", "", "")
     """Files of the CA, the client certificate and its key."""
+    config: Path | None = None
+    """The file that it was read from."""
 
     def tls_files(self, ca_file: str = "", cert_file: str = "", key_file: str = "") -> TlsFiles:
-        """The files as the client takes them; those of the command line win."""
+        """The files as the client takes them; those of the command line win, and what nobody names is looked for."""
         from runner.gitlab.tls import TlsFiles
+        from runner.manager.certificates import certificate_folders
 
         own = self.tls
-        return TlsFiles(ca_file=ca_file or own[0], cert_file=cert_file or own[1], key_file=key_file or own[2])
+        return TlsFiles(
+            ca_file=ca_file or own[0],
+            cert_file=cert_file or own[1],
+            key_file=key_file or own[2],
+            folders=certificate_folders(self.config),
+        )
 
 
 def read_entries(path: Path) -> list[Entry]:
@@ -46,7 +54,7 @@ def read_entries(path: Path) -> list[Entry]:
 
     Raises `ConfigFileError` when it cannot be read, `EditError` when it is no TOML.
     """
-    return entries_of(read_text(path))
+    return [replace(entry, config=path) for entry in entries_of(read_text(path))]
 
 
 def entries_of(text: str) -> list[Entry]:

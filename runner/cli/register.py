@@ -31,8 +31,8 @@ from runner.config.model import RunnerConfig
 from runner.gitlab.errors import CoordinatorError
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.registration import CREATED_TOKEN_PREFIX, Credentials, Registrar, Verdict
-from runner.gitlab.tls import TlsFiles
 from runner.job.variables import short_token
+from runner.manager.certificates import tls_files
 from runner.manager.config_file import ConfigFileError, check_writable, edit_file, read_text
 from runner.manager.logging import setup_logging
 from runner.manager.system_id import system_id
@@ -203,11 +203,7 @@ def _registrar(known: _Registration) -> Registrar:
         | {"token": "glrt-not-yet", "executor": EXECUTOR},
         warn=False,
     )
-    return Registrar(
-        runner.url,
-        info=ClientInfo(version=__version__),
-        tls=TlsFiles(ca_file=runner.tls_ca_file, cert_file=runner.tls_cert_file, key_file=runner.tls_key_file),
-    )
+    return Registrar(runner.url, info=ClientInfo(version=__version__), tls=tls_files(runner, known.path))
 
 
 async def _obtained(known: _Registration) -> Credentials:

@@ -238,6 +238,7 @@ def job_variables(
     revision: str,
     feature_flags: Mapping[str, bool],
     tls_ca: str = "",
+    tls_client: tuple[str, str] = ("", ""),
     architecture: str = "linux/amd64",
     secrets: Iterable[Variable] = (),
 ) -> Variables:
@@ -245,6 +246,7 @@ def job_variables(
 
     A job overrides the runner's `environment` and even `CI_PROJECT_DIR`, but no feature flag and nothing of what
     follows its own variables. `runner_environment` holds `KEY=value` entries; entries without `=` are left out.
+    `tls_ca`, and `tls_client` with a certificate and its key, are PEM texts; empty ones give no variables.
     """
     provided = Variable.provided
     image = (provided("CI_JOB_IMAGE", job.image.name),) if job.image and job.image.name else ()
@@ -260,7 +262,7 @@ def job_variables(
         provided("CI_SERVER", "yes"),
         provided(JOB_STATUS_KEY, "running"),
         provided("CI_JOB_TIMEOUT", f"{job.timeout:.0f}"),
-        *_tls_variables(tls_ca),
+        *_tls_variables(tls_ca, *tls_client),
     )
     own = (Variable.of(v) for v in job.variables if v.key and v.key not in feature_flags)
     after = (
@@ -280,11 +282,14 @@ def environment_variables(entries: Iterable[str]) -> tuple[Variable, ...]:
     return tuple(Variable(key=key, value=value, internal=True) for key, equals, value in pairs if key and equals)
 
 
-def _tls_variables(tls_ca: str) -> tuple[Variable, ...]:
-    if not tls_ca:
-        return ()
+def _tls_variables(ca: str, certificate: str, key: str) -> tuple[Variable, ...]:
     # PEM has no `$`, but what comes from a server is taken as it is.
-    return (Variable("CI_SERVER_TLS_CA_FILE", tls_ca, public=True, file=True, raw=True, internal=True),)
+    texts = (("CA", ca, True), ("CERT", certificate, True), ("KEY", key, False))
+    return tuple(
+        Variable(f"CI_SERVER_TLS_{kind}_FILE", text, public=public, file=True, raw=True, internal=True)
+        for kind, text, public in texts
+        if text
+    )
 
 
 _TOKEN_PREFIXES = (

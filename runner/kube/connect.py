@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from runner.config.proxies import proxy_for, split_proxy
 from runner.kube.client import USER_AGENT, KubeClient
 from runner.kube.credentials import (
     ConfigurationCredentials,
@@ -25,7 +26,6 @@ from runner.kube.credentials import (
 )
 from runner.kube.errors import ConnectionSettingsError
 from runner.kube.library import loaders
-from runner.config.proxies import proxy_for, split_proxy
 from runner.kube.transport import Connection
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Pure. Everything that can be wrong with a payload shows here, before anything is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,8 @@ class Identity:
     host: str
     tls_ca: str = ""
     """The certificates that the connection to GitLab is checked with, for the job's own use; empty: the system's."""
+    tls_client: tuple[str, str] = field(default=("", ""), repr=False)
+    """The client certificate that GitLab is shown and its key, for the job's own use; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class JobMaterial:
             revision=identity.revision,
             feature_flags=flags,
             tls_ca=identity.tls_ca,
+            tls_client=identity.tls_client,
         ).expanded()
         settings = JobSettings.of(
             variables,

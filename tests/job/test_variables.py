@@ -275,6 +275,7 @@ def test_variables_of_a_job_are_in_the_order_of_precedence() -> None:
         revision="beef",
         feature_flags={"FF_A": True, "FF_B": False},
         tls_ca="PEM",
+        tls_client=("OURS", "ITS KEY"),
         secrets=[Variable("S", "v", masked=True, raw=True)],
     )
     shown = [(v.key, v.value, ("p" if v.public else "") + ("i" if v.internal else "")) for v in variables]
@@ -293,6 +294,8 @@ def test_variables_of_a_job_are_in_the_order_of_precedence() -> None:
         ("CI_JOB_STATUS", "running", "pi"),
         ("CI_JOB_TIMEOUT", "60", "pi"),
         ("CI_SERVER_TLS_CA_FILE", "PEM", "pi"),
+        ("CI_SERVER_TLS_CERT_FILE", "OURS", "pi"),
+        ("CI_SERVER_TLS_KEY_FILE", "ITS KEY", "i"),
         ("CI_PROJECT_DIR", "mine", "p"),
         ("SECRET", "s", ""),
         ("CI_DISPOSABLE_ENVIRONMENT", "true", "pi"),
