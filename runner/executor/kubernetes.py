@@ -154,6 +154,8 @@ class KubernetesEnvironment:
     async def _check_services(self, stages: Stages) -> None:
         """Wait until the services that name a port take connections."""
         pod = self._launch.pod
+        for check in self._checks:
+            self._sink.note("plain", f'Waiting for service "{check.service}" ({check.image}) on port {check.port} ...')
         try:
             with closing(await self._launch.watch_again()) as watch:
                 await until_services_answer(self._checks, stages, watch, config=pod.config)

@@ -18,6 +18,7 @@ from runner.executor.entrypoint import EntrypointLog
 from runner.executor.events import PodEvents
 from runner.executor.registries import find_logins
 from runner.executor.resources import Resources, all_of
+from runner.executor.service_ends import ServiceEnds
 from runner.executor.service_logs import ServiceLogs, shows_services
 from runner.executor.waiting import PodWait
 from runner.podspec.containers import HONOR_ENTRYPOINT_FLAG
@@ -75,6 +76,7 @@ class PodLaunch:
         self.events: PodEvents | None = None
         self._entrypoint: EntrypointLog | None = None
         self._service_logs: ServiceLogs | None = None
+        self._service_ends: ServiceEnds | None = None
         self._cluster = cluster
         self._sink = sink
         self._policies = policies
@@ -109,7 +111,9 @@ class PodLaunch:
         )
 
     async def tell_warnings(self) -> None:
-        """Write the warnings of the cluster about the pod there is, after something failed."""
+        """After something failed, write which services have ended and what the cluster warns of in the pod there is."""
+        if self._service_ends:
+            await self._service_ends.tell()
         if self.events:
             await self.events.tell_warnings()
 
@@ -180,6 +184,9 @@ class PodLaunch:
         if found is None and pod.services and shows_services(pod):
             self._service_logs = ServiceLogs(client, self._sink, pod)
             group.start_soon(self._service_logs.follow, name=f"services of {name}")
+        if found is None and pod.services:
+            self._service_ends = ServiceEnds(client, self._sink, pod, watch=await self.watch_again())
+            group.start_soon(self._service_ends.follow, name=f"ends of services of {name}")
         return found
 
     async def _create(self, resources: Resources) -> None:
@@ -216,7 +223,7 @@ class PodLaunch:
         )
 
     def _unfollow(self) -> None:
-        for followed in (self.events, self._entrypoint, self._service_logs):
+        for followed in (self.events, self._entrypoint, self._service_logs, self._service_ends):
             if followed:
                 followed.close()
 

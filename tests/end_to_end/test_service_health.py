@@ -48,6 +48,7 @@ async def test_stages_begin_when_a_service_answers(cluster: Cluster, variables: 
         assert job.state == "success", job.text
         lines = job.text.splitlines()
         told = [
+            f'Waiting for service "web" ({cluster.busybox_image}) on port {port} ...',
             "Waiting for services",
             f"waiting for TCP connection to localhost on [{port}]...",
             f"dial succeeded on localhost:{port}. Exiting...",
@@ -61,9 +62,10 @@ async def test_stages_begin_when_a_service_answers(cluster: Cluster, variables: 
 async def test_testJobAgainstServiceContainerBehaviour(  # noqa: N802 -- upstream's name
     cluster: Cluster, checked: bool
 ) -> None:
-    """A service that dies fails the job, by name, only when the job waits for it."""
+    """A service that dies fails the job only when the job waits for it; its name and last lines are told always."""
     waits = [variable("HEALTHCHECK_TCP_PORT", str(free_port()))] if checked else []
-    dying = image(cluster.busybox_image, alias="db", entrypoint=["sh", "-c", "sleep 2; exit 7"], variables=waits)
+    words = "for i in 1 2 3; do echo line $i of 3; done; echo no space left >&2; sleep 2; exit 7"
+    dying = image(cluster.busybox_image, alias="db", entrypoint=["sh", "-c", words], variables=waits)
     async with cluster.harness() as h:
         job = await h.run(script=["sleep 3"], services=[dying], variables=NO_SOURCES)
         assert job.state == ("failed" if checked else "success"), job.text
@@ -71,6 +73,22 @@ async def test_testJobAgainstServiceContainerBehaviour(  # noqa: N802 -- upstrea
             assert job.failure_reason == "runner_configuration_error"
             assert 'Job failed: the service "db" (' in job.text
             assert "exit code: 7" in job.text, job.text
+        ended = f'WARNING: The service "db" ({cluster.busybox_image}) ended with exit code 7 (Error)'
+        last = "Its last lines:\nline 1 of 3\nline 2 of 3\nline 3 of 3\nno space left\n"
+        assert f"{ended}\n{last}" in job.text
+        assert job.text.count(ended) == 1
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exec sleep 600"], ids=["its work is done", "it lives as long as the job"])
+async def test_a_service_that_does_not_die_is_no_warning(cluster: Cluster, end: str) -> None:
+    """What ends well is named without a warning; what ends with the pod is not named at all."""
+    service = image(cluster.busybox_image, alias="seed", entrypoint=["sh", "-c", f"echo seeded; sleep 1; {end}"])
+    async with cluster.harness() as h:
+        job = await h.run(script=["sleep 3", "exit 1"], services=[service], variables=NO_SOURCES)
+    assert (job.state, job.exit_code) == ("failed", 1), job.text
+    assert ('The service "seed"' in job.text) == (end == "exit 0"), job.text
+    assert "seeded" not in job.text
+    assert "WARNING: The service" not in job.text
 
 
 @pytest.mark.only_on("embedded")
