@@ -62,11 +62,15 @@ Without an answer the job goes on: the log's first patch says the same.
 """
 
 
+FINAL_UPDATE_TIMEOUT = 86400.0
+"""Seconds for which a GitLab that is away is told how a job ended. After a day it has given the job up itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
     """Bounds of what happens after the job itself, in seconds."""
 
-    final_update_timeout: float = 3600.0
+    final_update_timeout: float = FINAL_UPDATE_TIMEOUT
     cleanup_timeout: float = 300.0
     shutdown_timeout: float = 30.0
     """For the last words of a job whose task was cancelled: whoever did that wants to go."""

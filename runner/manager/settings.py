@@ -66,7 +66,7 @@ class ProcessSettings(BaseSettings):
         description="What the first SIGTERM does: let jobs end (`drain`, as in the image) or end them (`abort`).",
     )
     final_update_timeout: float = Field(
-        default=3600.0,
+        default=86400.0,
         validation_alias=AliasChoices("final_update_timeout", "RUNNER_FINAL_UPDATE_TIMEOUT"),
         gt=0,
         description="Seconds for which a log's rest and a final state are offered to a GitLab that takes neither.",

@@ -38,11 +38,8 @@ SPOOL_BYTES = 64 * 1024
 KEEP_ALIVE_INTERVAL = 30.0
 """Seconds after which GitLab is asked how a job without new output is meant to go on."""
 
-FINAL_RETRY_LIMIT = 1_000_000
-"""Tries of the last requests.
-
-The deadline of `finish` bounds them, so that a GitLab which is away for an hour still hears of the job.
-"""
+FINAL_RETRY_LIMIT = 10
+"""How often a GitLab that is there may refuse the last requests; for one that is away `finish`'s caller has a bound."""
 
 
 class JobDesk(Protocol):
@@ -72,6 +69,7 @@ class Trace:
         on_signal: Callable[[Signal], None],
         keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
         dynamic_keep_alive: bool = False,
+        final_retry_limit: int = FINAL_RETRY_LIMIT,
         moved: Callable[[int, int], None] = lambda received, sent: None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -84,6 +82,7 @@ class Trace:
             anyio.current_time(), keep_alive_interval=keep_alive_interval, dynamic_keep_alive=dynamic_keep_alive
         )
         self._on_signal = on_signal
+        self._final_retry_limit = final_retry_limit
         self._moved = moved
         self._now = now
         self._enough = anyio.Event()
@@ -182,7 +181,7 @@ class Trace:
         # A request under way is waited for: one that is called off may have been taken, and costs a 416 and its pause.
         async with self._busy:
             self._store(self._renderer.finish())
-            self._session.finish(outcome.state, reason, outcome.exit_code, retry_limit=FINAL_RETRY_LIMIT)
+            self._session.finish(outcome.state, reason, outcome.exit_code, retry_limit=self._final_retry_limit)
         while True:
             request = self._session.next_request(anyio.current_time())
             if isinstance(request, Done):

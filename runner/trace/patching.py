@@ -161,6 +161,11 @@ def answer_of(reply: UpdateResult) -> Answer:
     return table.get(reply.status, Answer.FAILED)
 
 
+def _is_refusal(status: int) -> bool:
+    """Tell whether a GitLab that is there says no; one that is being restarted answers 5xx or nothing."""
+    return 400 <= status < 500 and status not in {408, 429}
+
+
 class TraceSession:
     """One job's log on its way to GitLab.
 
@@ -195,6 +200,8 @@ class TraceSession:
         self._patch_failed = False
         self._canceling_told = False
         self._failures = 0
+        self._refusals = 0
+        self._patient = True
         self._resyncs = 0
         self._rewinds = 0
         self._probes = 0
@@ -230,17 +237,19 @@ class TraceSession:
     def finish(self, state: str, reason: str = "", exit_code: int = 0, *, retry_limit: int = 10) -> None:
         """Tell that the log is whole and how the job ended; only the first call counts.
 
-        `retry_limit` bounds the failures in a row, first of the log's rest and then of the final state, with waits of
-        1, 2, 4 ... 60 seconds between them; waits that the server itself orders (202) have no bound here, so the caller
-        sets a deadline as well. A log that GitLab refuses again and again, while it answers other requests, does not
-        hold the state back. After an ABORT each is tried once.
+        `retry_limit` bounds how often a GitLab that is there refuses (4xx), first the log's rest and then the final
+        state, with waits of 1, 2, 4 ... 60 seconds between the tries. A GitLab that is away or in trouble, and one that
+        orders a wait itself (202, 429), is asked without a bound here, so the caller sets a deadline as well. A log
+        that GitLab refuses again and again, while it answers other requests, does not hold the state back. After an
+        ABORT each is tried once.
         """
         if self._phase not in {Phase.RUNNING, Phase.ABORTED}:
             return
-        self._retry_limit = 1 if self._phase is Phase.ABORTED else max(retry_limit, 1)
+        self._patient = self._phase is not Phase.ABORTED
+        self._retry_limit = max(retry_limit, 1) if self._patient else 1
         self._final = Update(state, reason, exit_code)
         self._phase = Phase.FLUSHING
-        self._failures = 0
+        self._failures = self._refusals = 0
         self._gate = -math.inf
 
     def next_request(self, now: float) -> Request:
@@ -318,7 +327,7 @@ class TraceSession:
 
     def _heard(self, _reply: UpdateResult, now: float) -> None:
         self._contact_at = now
-        self._failures = 0
+        self._failures = self._refusals = 0
 
     def _resync(self, reply: UpdateResult, now: float) -> None:
         assert isinstance(reply, PatchResult)  # by the table
@@ -345,13 +354,14 @@ class TraceSession:
         # After the job's end an interval that was meant for a running job's patches would hold its state back.
         ending = self._phase is not Phase.RUNNING and not reply.interval
         self._gate = now + (FIRST_INTERVAL if ending else self._interval)
-        self._failures = 0
+        self._failures = self._refusals = 0
 
     def _fail(self, reply: UpdateResult, now: float) -> None:
         self._failures += 1
+        self._refusals += not self._patient or _is_refusal(reply.status)
         backoff = min(2.0 ** min(self._failures - 1, 10), _BACKOFF_MAX)
         self._gate = now + max(backoff, min(reply.retry_after or 0.0, INTERVAL_MAX))
-        if self._phase is not Phase.RUNNING and self._failures >= self._retry_limit:
+        if self._phase is not Phase.RUNNING and self._refusals >= self._retry_limit:
             if self._phase is Phase.FLUSHING:
                 self._close(reply, now)
             else:
@@ -368,7 +378,7 @@ class TraceSession:
 
     def _close(self, _reply: UpdateResult, _now: float) -> None:
         self._phase = Phase.CLOSING
-        self._failures = 0
+        self._failures = self._refusals = 0
         self._gate = -math.inf
 
     def _deliver(self, _reply: UpdateResult, _now: float) -> None:

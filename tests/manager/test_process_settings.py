@@ -32,7 +32,7 @@ def test_settings_when_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None
     settings = ProcessSettings()
     assert settings.config == Path("/etc/gitlab-runner/config.toml")
     assert (settings.log_level, settings.log_format, settings.max_jobs) == (None, None, None)
-    assert (settings.on_sigterm, settings.final_update_timeout) == ("abort", 3600.0)
+    assert (settings.on_sigterm, settings.final_update_timeout) == ("abort", 86400.0)
 
 
 def test_settings_when_the_user_is_not_root(monkeypatch: pytest.MonkeyPatch) -> None:

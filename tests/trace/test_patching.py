@@ -387,9 +387,9 @@ def test_end_waits_as_long_as_the_server_says() -> None:
 
 
 def test_end_is_given_up_after_the_bound() -> None:
-    """So many failures in a row, with growing waits, and the caller is told that GitLab does not know."""
+    """So many refusals, with growing waits, and the caller is told that GitLab does not know."""
     job = session()
-    job.finish("failed", "script_failure", 3, retry_limit=4)
+    job.finish("failed", "script_failure", 3, retry_limit=2)
     play(
         job,
         (0, FINAL, updated(500), ()),
@@ -398,9 +398,31 @@ def test_end_is_given_up_after_the_bound() -> None:
         (3, FINAL, updated(429, retry_after=20), ()),
         (22, Wait(23), None, ()),
         (23, FINAL, updated(NETWORK_FAILED), ()),
-        (23, Done(False), None, ()),
+        (31, FINAL, updated(400), ()),
+        (31, Done(False), None, ()),
     )
     assert job.phase is Phase.FAILED
+
+
+@pytest.mark.parametrize("reply", [updated(NETWORK_FAILED), updated(500), updated(502), updated(503), updated(429)])
+def test_end_outlasts_an_outage(reply: UpdateResult) -> None:
+    """A GitLab that is away for six hours is asked once a minute, whatever the bound, and then has the state."""
+    job = session(5)
+    job.finish("failed", "script_failure", 3, retry_limit=1)
+    at, asked = 0.0, 0
+    while at < 6 * 3600:
+        request = job.next_request(at)
+        if isinstance(request, Wait):
+            at = request.until
+            continue
+        asked += 1
+        job.receive(patched(reply.status) if isinstance(request, Patch) else reply, at)
+    assert 300 < asked < 400
+    while not isinstance(request := job.next_request(at), Done):
+        at = request.until if isinstance(request, Wait) else at
+        if not isinstance(request, Wait):
+            job.receive(patched() if isinstance(request, Patch) else updated(), at)
+    assert (request, job.offset) == (Done(True), 5)
 
 
 def test_state_follows_when_the_log_is_given_up() -> None:
@@ -409,8 +431,8 @@ def test_state_follows_when_the_log_is_given_up() -> None:
     job.finish("failed", "script_failure", 3, retry_limit=2)
     play(
         job,
-        (0, Patch(0, 5), patched(500), ()),
-        (1, Patch(0, 5), patched(500), ()),
+        (0, Patch(0, 5), patched(400), ()),
+        (1, Patch(0, 5), patched(400), ()),
         (1, FINAL, updated(), ()),
         (1, Done(True), None, ()),
     )
