@@ -95,5 +95,8 @@ class Executor(Protocol):
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Hold connections and shared watches until cancelled."""
 
+    async def trouble(self) -> str:
+        """Say in a few words why no job can run here now; empty when one can, as far as that is known. Never raises."""
+
     def environment(self, request: JobRequest, log: LogSink) -> Environment:
         """Give the place for a job; nothing is created before `prepare`."""

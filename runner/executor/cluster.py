@@ -8,15 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
+import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
 from runner.executor.watching import PodWatch
+from runner.kube.errors import ForbiddenError, KubeError
 
 if TYPE_CHECKING:
     from runner.kube.client import KubeClient
     from runner.kube.informer import PodInformer
 
 CLOSE_TIMEOUT = 5.0
+TROUBLE_TIMEOUT = 3.0
+"""Seconds for which an API server may think about its own version."""
 
 
 @dataclass(slots=True)
@@ -64,6 +68,24 @@ class Cluster:
             if self._client is None:
                 self._client = await self._connect()
             return self._client
+
+    async def trouble(self) -> str:
+        """Say in a few words why the API server cannot be asked; empty when it can. A standing watch is answer enough.
+
+        The words name no address, which may hold what is nobody's business.
+        """
+        if any(shared.informer.watching for shared in self._shared.values()):
+            return ""
+        try:
+            with anyio.fail_after(TROUBLE_TIMEOUT):
+                await (await self.client()).server_version(tries=1)
+        except TimeoutError:
+            return f"the API server has not answered in {TROUBLE_TIMEOUT:.0f} s"
+        except ForbiddenError:
+            return ""  # it answers, and knows us
+        except KubeError as error:
+            return f"the API server cannot be asked ({error.reason or error.status or 'no way to it is known'})"
+        return ""
 
     def with_token(self, token: str) -> Cluster:
         """Give the same cluster with a connection for one job, which brings a token of its own.
@@ -114,6 +136,8 @@ class Cluster:
 
     @staticmethod
     async def _run(shared: _Shared) -> None:
+        # The job that came first began this task, and its lines are not the watch's.
+        structlog.contextvars.clear_contextvars()
         with shared.scope:
             await shared.informer.run()
 

@@ -71,6 +71,10 @@ class KubernetesExecutor:
         """Hold the connection and the watches until cancelled."""
         await self._cluster.serve(task_status=task_status)
 
+    async def trouble(self) -> str:
+        """Say why the API server cannot be asked; empty when it can."""
+        return await self._cluster.trouble()
+
     def environment(self, request: JobRequest, log: LogSink) -> KubernetesEnvironment:
         """Give a job its pod, which is not created yet. Raises JobConfigurationError for what cannot become one."""
         pod = pod_request(

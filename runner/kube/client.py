@@ -230,10 +230,13 @@ class KubeClient:
         answer = await self._send(request, idempotent=True)
         return bool((answer.get("status") or {}).get("allowed"))
 
-    async def server_version(self) -> Manifest:
-        """Read what the API server says about itself: `major`, `minor`, `gitVersion`, `platform`."""
+    async def server_version(self, *, tries: int | None = None) -> Manifest:
+        """Read what the API server says about itself: `major`, `minor`, `gitVersion`, `platform`.
+
+        `tries` replaces the policy's limit.
+        """
         request = Request(verb="get", resource="version", subject="the server's version", path="/version")
-        return await self._send(replace(request, timeout=self._request_timeout), idempotent=True)
+        return await self._send(replace(request, timeout=self._request_timeout), idempotent=True, tries=tries)
 
     async def _list_once(
         self, resource: str, namespace: str, label_selector: str, field_selector: str

@@ -161,6 +161,11 @@ class Capacity:
         """Questions of one runner that are under way."""
         return self._lines[runner].asking if runner in self._lines else 0
 
+    def requests_of(self, runner: Hashable) -> tuple[int, int]:
+        """How many questions of a runner may be under way at once: by its configuration, and by the load."""
+        line = self._lines.get(runner)
+        return (line.request_concurrency, line.requests) if line else (1, 1)
+
     # Questions ---------------------------------------------------------------------------------------------------
 
     def next_asks(self, now: float) -> tuple[Ask, ...]:

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,11 +23,12 @@ from runner.job.variables import short_token
 from runner.manager.capacity import Capacity
 from runner.manager.desks import CoordinatorDesk
 from runner.manager.health import Health
-from runner.manager.job_run import Deadlines, JobRun
+from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places
-from runner.manager.scheduler import Scheduler
+from runner.manager.scheduler import Scheduler, Turn
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL, Trace
+from runner.status.board import Check, ProcessState, Questions, StatusBoard
 from runner.trace.masking import Masker, token_prefixes
 from runner.trace.rendering import Renderer
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from runner.gitlab.coordinator import Coordinator
     from runner.job.payload import Job
     from runner.manager.caches import LinkMaker
+    from runner.status.card import JobCard
     from runner.trace.patching import Signal
 
 log = structlog.get_logger()
@@ -55,11 +58,14 @@ class RunnerManager:
         coordinator_for: Callable[[RunnerConfig], Coordinator],
         caches_for: Callable[[RunnerConfig], LinkMaker],
         close: Callable[[], Awaitable[None]] | None = None,
-        final_update_timeout: float = 3600.0,
+        final_update_timeout: float = FINAL_UPDATE_TIMEOUT,
         keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
         max_jobs: int | None = None,
+        board: StatusBoard | None = None,
     ) -> None:
+        """What happens is told to `board`."""
         self._config = config
+        self._board = board or StatusBoard(system_id=identity.system_id)
         self._identity = identity
         self._close = close
         self._final_update_timeout = final_update_timeout
@@ -88,7 +94,10 @@ class RunnerManager:
                 adaptive=runner.feature_flags.get(ADAPTIVE_FLAG, FLAGS[ADAPTIVE_FLAG]),
                 token=(runner.url, runner.token),
             )
-        self._scheduler = Scheduler(self._capacity, self._coordinators, self._run_job)
+        self._scheduler = Scheduler(self._capacity, self._coordinators, self._run_job, on_turn=self._note_turn)
+        self._board.questions = self._questions
+        self._board.clusters = self._look_at_places
+        self._board.configured(config)
         for served, runner in self._runners.items():
             health = Health(limit=runner.unhealthy_requests_limit, interval=runner.unhealthy_interval)
             self._scheduler.set_health(served, health)
@@ -104,6 +113,7 @@ class RunnerManager:
             async with anyio.create_task_group() as group:
                 executors = anyio.CancelScope(shield=True)
                 await group.start(self._serve_executors, executors)
+                self._board.enter(ProcessState.RUNNING)
                 log.info("taking jobs", runners=len(self._runners), concurrent=self._config.concurrent)
                 task_status.started()
                 try:
@@ -126,11 +136,13 @@ class RunnerManager:
     def drain(self) -> None:
         """Take no more jobs; `serve` returns when the running ones have ended."""
         log.info("taking no more jobs", running=self.running)
+        self._board.enter(ProcessState.GRACEFUL_SHUTDOWN)
         self._scheduler.drain()
 
     def abort(self, signal: str = "terminated") -> None:
         """Take no more jobs and end the running ones; they get `shutdown_timeout` to clean up and report."""
         self._aborted = signal
+        self._board.enter(ProcessState.FORCEFUL_SHUTDOWN)
         self._scheduler.drain()
         for job_run in tuple(self._running.values()):
             self._end_job(job_run)
@@ -154,7 +166,9 @@ class RunnerManager:
             if self._jobs_left <= 0:
                 self._scheduler.drain()
         runner, coordinator = self._runners[key], self._coordinators[key]
+        card = self._board.job(runner, job)
         with (
+            closing(card),
             self._places.place(key, job.job_info.project_id) as place,
             structlog.contextvars.bound_contextvars(job=job.id, project=job.job_info.project_id, runner=runner.name),
         ):
@@ -168,9 +182,10 @@ class RunnerManager:
                     shared=self._executors[key].shares_builds_dir,
                 )
             except JobError as error:
-                await self._refuse(coordinator, job, runner, outcome_of(error))
+                place_gone()
+                await self._refuse(coordinator, job, runner, outcome_of(error), card)
                 return
-            job_run = self._job_run(key, material, place_gone)
+            job_run = self._job_run(key, material, place_gone, card)
             self._running[job.id] = job_run
             if self._aborted:
                 self._end_job(job_run)  # it was on its way when the process was told to end
@@ -184,7 +199,7 @@ class RunnerManager:
                     self._idle.set()
                     self._idle = anyio.Event()
 
-    def _job_run(self, key: Hashable, material: JobMaterial, place_gone: Callable[[], None]) -> JobRun:
+    def _job_run(self, key: Hashable, material: JobMaterial, place_gone: Callable[[], None], card: JobCard) -> JobRun:
         # GitLab shows the log of such a job to those alone who may see its variables.
         shown = material.settings.debug_trace or material.settings.debug_services
         desk = CoordinatorDesk(self._coordinators[key], material.job, debug_trace=shown)
@@ -193,16 +208,19 @@ class RunnerManager:
             self._executors[key],
             desk,
             caches=self._caches[key],
-            open_trace=partial(self._open_trace, material, desk),
+            open_trace=partial(self._open_trace, material, desk, card),
             deadlines=Deadlines(
                 final_update_timeout=self._final_update_timeout,
                 cleanup_timeout=material.runner.kubernetes.cleanup_resources_timeout,
                 shutdown_timeout=self._config.shutdown_timeout,
             ),
             place_gone=place_gone,
+            card=card,
         )
 
-    def _open_trace(self, material: JobMaterial, desk: CoordinatorDesk, on_signal: Callable[[Signal], None]) -> Trace:
+    def _open_trace(
+        self, material: JobMaterial, desk: CoordinatorDesk, card: JobCard, on_signal: Callable[[Signal], None]
+    ) -> Trace:
         features = material.job.features
         masker = Masker(
             material.secrets,
@@ -216,24 +234,62 @@ class RunnerManager:
             desk,
             renderer,
             limit_bytes=material.runner.output_limit * 1024,
+            final_retry_limit=material.runner.job_status_final_update_retry_limit,
             on_signal=on_signal,
             keep_alive_interval=self._keep_alive_interval,
             dynamic_keep_alive=material.flags["FF_USE_DYNAMIC_TRACE_FORCE_SEND_INTERVAL"],
+            moved=card.log_moved,
         )
 
-    async def _refuse(self, coordinator: Coordinator, job: Job, runner: RunnerConfig, outcome: Outcome) -> None:
+    async def _refuse(
+        self, coordinator: Coordinator, job: Job, runner: RunnerConfig, outcome: Outcome, card: JobCard
+    ) -> None:
         """End a job that asks for what cannot be, before anything is created."""
+        card.ended(outcome)
         desk = CoordinatorDesk(coordinator, job)
         renderer = Renderer(Masker((job.token.encode(),), ()), timestamps=True, sections=False)
-        trace = Trace(desk, renderer, limit_bytes=runner.output_limit * 1024, on_signal=lambda _: None)
+        trace = Trace(
+            desk,
+            renderer,
+            limit_bytes=runner.output_limit * 1024,
+            on_signal=lambda _: None,
+            final_retry_limit=runner.job_status_final_update_retry_limit,
+        )
         try:
             trace.final_note(*trailer(outcome))
             reason = supported_reason(outcome.reason, job.features.failure_reasons)
-            with anyio.move_on_after(self._final_update_timeout):
+            with card.finish(), anyio.move_on_after(self._final_update_timeout):
                 await desk.update_job(state="running")  # GitLab wants to hear this of every job first
                 await trace.finish(outcome, reason)
         finally:
             trace.close()
+
+    def _note_turn(self, key: Hashable, turn: Turn) -> None:
+        labels, meter = self._board.labels(self._runners[key]), self._board.meter
+        {Turn.ASKED: meter.asked, Turn.NO_ROOM: meter.passed_over, Turn.UNHEALTHY: meter.refused}[turn](labels)
+
+    def _questions(self) -> Iterator[Questions]:
+        """The requests for jobs that are under way."""
+        for key, runner in self._runners.items():
+            hard, adaptive = self._capacity.requests_of(key)
+            yield Questions(
+                labels=self._board.labels(runner),
+                under_way=self._capacity.asking_of(key),
+                hard_limit=hard,
+                adaptive_limit=adaptive,
+            )
+
+    async def _look_at_places(self) -> list[Check]:
+        """Look whether jobs could run now where each runner's go."""
+        checks = {key: Check(f"cluster of {runner.name}") for key, runner in self._runners.items()}
+
+        async def look(key: Hashable) -> None:
+            checks[key] = replace(checks[key], trouble=await self._executors[key].trouble())
+
+        async with anyio.create_task_group() as group:
+            for key in self._runners:
+                group.start_soon(look, key)
+        return list(checks.values())
 
     def _identity_for(self, coordinator: Coordinator) -> Identity:
         return replace(self._identity, tls_ca=coordinator.tls_ca, tls_client=coordinator.tls_client)

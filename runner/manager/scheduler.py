@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -27,6 +28,16 @@ ROOM_INTERVAL = 5.0
 """Seconds until a place without room is looked at again; the end of a job there is heard of at once."""
 
 _OVERLOADED = frozenset({JobAnswer.THROTTLED, JobAnswer.UNAVAILABLE})
+
+
+class Turn(Enum):
+    """What came of a runner's turn."""
+
+    ASKED = auto()
+    NO_ROOM = auto()
+    """Its place had no room for a job."""
+    UNHEALTHY = auto()
+    """GitLab has refused it once more."""
 
 
 class Desk(Protocol):
@@ -59,12 +70,14 @@ class Scheduler:
         start_job: StartJob,
         *,
         has_room: HasRoom = _always,
+        on_turn: Callable[[Hashable, Turn], None] = lambda runner, turn: None,
         fraction: Callable[[], float] = random.random,
     ) -> None:
         self._capacity = capacity
         self._desks = desks
         self._start_job = start_job
         self._has_room = has_room
+        self._on_turn = on_turn
         self._fraction = fraction
         self._healths: dict[Hashable, Health] = {}
         self._questions: dict[int, anyio.CancelScope] = {}
@@ -114,7 +127,9 @@ class Scheduler:
             reply: JobReply | None = None
             asked = False
             try:
-                if asked := await self._has_room(ask.runner, self._capacity.asking_of(ask.runner) - 1):
+                asked = await self._has_room(ask.runner, self._capacity.asking_of(ask.runner) - 1)
+                self._on_turn(ask.runner, Turn.ASKED if asked else Turn.NO_ROOM)
+                if asked:
                     reply = await self._desks[ask.runner].request_job(long_poll=ask.long_poll)
             finally:
                 del self._questions[ask.number]
@@ -143,6 +158,8 @@ class Scheduler:
         verdict = self.health_of(ask.runner).heard(
             answer, self._fraction(), retry_after=reply.retry_after if reply else None
         )
+        if not self.health_of(ask.runner).healthy:
+            self._on_turn(ask.runner, Turn.UNHEALTHY)
         reason = str(reply.trouble) if reply else "GitLab did not answer in time."
         if verdict.news is News.UNHEALTHY:
             log.error("the runner is unhealthy, it asks less often", runner=str(ask.runner), reason=reason)

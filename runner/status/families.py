@@ -101,11 +101,6 @@ ORIGINAL: tuple[Family, ...] = (
     ),
     _counter("gitlab_runner_errors_total", "Lines of this process's log, by level.", ("level",)),
     _sampled("gitlab_runner_request_concurrency", "Requests for jobs that are under way.", _RS),
-    _counter(
-        "gitlab_runner_request_concurrency_exceeded_total",
-        "Turns at which a runner had all the requests under way that it may have.",
-        _RS,
-    ),
     _sampled("gitlab_runner_request_concurrency_hard_limit", "`request_concurrency`.", _RS),
     _sampled("gitlab_runner_request_concurrency_adaptive_limit", "Requests that the load asks for.", _RS),
     _sampled("gitlab_runner_request_concurrency_used_limit", "The limit that holds: the lower one.", _RS),
@@ -122,7 +117,9 @@ ORIGINAL: tuple[Family, ...] = (
     ),
     _counter("gitlab_runner_api_request_retries_total", "All attempts, the first included.", ("path", "method")),
     _counter("gitlab_runner_worker_feeds_total", "Turns of a runner at which GitLab was asked.", R),
-    _counter("gitlab_runner_worker_feed_failures_total", "Turns of a runner that were passed over.", R),
+    _counter(
+        "gitlab_runner_worker_feed_failures_total", "Turns of a runner at which its place had no room for a job.", R
+    ),
     _sampled("gitlab_runner_worker_slots_number", "Slots for jobs: `concurrent`."),
     _counter("gitlab_runner_worker_slot_operations_total", "Slots that came and went.", ("operation",)),
     _counter(
@@ -130,7 +127,11 @@ ORIGINAL: tuple[Family, ...] = (
         "Jobs that ended badly.",
         ("failure_type", *R),
     ),
-    _counter("gitlab_runner_worker_health_check_failures_total", "Turns passed over for a runner's health.", R),
+    _counter(
+        "gitlab_runner_worker_health_check_failures_total",
+        "Refusals of a runner that GitLab had refused too often before.",
+        R,
+    ),
     _counter("gitlab_runner_configuration_loaded_total", "Times that config.toml was read."),
     _counter("gitlab_runner_configuration_loading_error_total", "Times that config.toml could not be read."),
     _counter("gitlab_runner_configuration_saved_total", "Times that this process wrote config.toml."),
@@ -182,6 +183,10 @@ NOT_HERE: tuple[tuple[str, str], ...] = (
         "gitlab_runner_acceptable_job_queuing_duration_exceeded_total",
         "`[[runners.monitoring.job_queuing_durations]]` is read and not acted on; an alert on"
         " `gitlab_runner_job_queue_duration_seconds` says the same",
+    ),
+    (
+        "gitlab_runner_request_concurrency_exceeded_total",
+        "no turn is lost: a runner whose requests are all under way has its turn when one of them ends",
     ),
     ("gitlab_runner_job_inputs_*", "job inputs are not interpolated, and GitLab is told so"),
     ("gitlab_runner_job_router_*", "there is no job router"),

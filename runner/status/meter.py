@@ -30,11 +30,11 @@ class Meter:
     def asked(self, runner: RunnerLabels) -> None:
         """GitLab is asked for a job of a runner."""
 
-    def passed_over(self, runner: RunnerLabels, *, unhealthy: bool) -> None:
-        """A runner whose turn it was is not asked for."""
+    def passed_over(self, runner: RunnerLabels) -> None:
+        """A runner whose turn it was is not asked for: its place has no room."""
 
-    def crowded(self, runner: RunnerLabels) -> None:
-        """A runner had as many questions under way as it may have when its turn came."""
+    def refused(self, runner: RunnerLabels) -> None:
+        """GitLab refuses a runner that it has refused too often before."""
 
     def job_taken(self, runner: RunnerLabels, job: Job) -> None:
         """GitLab gave a job."""

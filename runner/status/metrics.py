@@ -120,15 +120,13 @@ class Metrics(Meter):
         """Count the turn."""
         self._count("gitlab_runner_worker_feeds_total", *runner.values)
 
-    def passed_over(self, runner: RunnerLabels, *, unhealthy: bool) -> None:
+    def passed_over(self, runner: RunnerLabels) -> None:
         """Count the turn that was none."""
         self._count("gitlab_runner_worker_feed_failures_total", *runner.values)
-        if unhealthy:
-            self._count("gitlab_runner_worker_health_check_failures_total", *runner.values)
 
-    def crowded(self, runner: RunnerLabels) -> None:
-        """Count the turn that had to wait."""
-        self._count("gitlab_runner_request_concurrency_exceeded_total", runner.runner, runner.system_id)
+    def refused(self, runner: RunnerLabels) -> None:
+        """Count it."""
+        self._count("gitlab_runner_worker_health_check_failures_total", *runner.values)
 
     def job_taken(self, runner: RunnerLabels, job: Job) -> None:
         """Count the job and what GitLab says of its queue."""

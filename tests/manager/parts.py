@@ -32,6 +32,10 @@ class Room:
         """Nothing is held."""
         task_status.started()
 
+    async def trouble(self) -> str:
+        """There is none."""
+        return ""
+
     def environment(self, request: JobRequest, log: LogSink) -> Room:
         """It is its own executor."""
         return self
