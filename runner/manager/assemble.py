@@ -21,6 +21,7 @@ from runner.kube.connect import ConnectionSettings, connect
 from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
 from runner.manager.caches import CacheLinkMaker
+from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
 from runner.manager.settings import REVISION, default_helper_image
@@ -51,7 +52,7 @@ def assemble(
     kubeconfig: str | None = None,
     environ: Mapping[str, str] = os.environ,
     observers: Observers | None = None,
-    final_update_timeout: float = 3600.0,
+    final_update_timeout: float = FINAL_UPDATE_TIMEOUT,
     keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
     max_jobs: int | None = None,
 ) -> RunnerManager:
