@@ -20,8 +20,9 @@ from runner.config.findings import ConfigError
 from runner.config.load import parse_config
 from runner.config.model import Config
 from runner.manager.logging import setup_logging
-from runner.manager.settings import ProcessSettings
+from runner.manager.settings import REVISION, ProcessSettings
 from runner.manager.signals import Wish, wishes
+from runner.status.address import ListenError
 
 log = structlog.get_logger()
 
@@ -41,6 +42,8 @@ log = structlog.get_logger()
     help="What the first TERM does: let jobs end, or end them.  [env: RUNNER_ON_SIGTERM]",
 )
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Leave after this many jobs.  [env: RUNNER_MAX_JOBS]")
+@click.option("--listen-address", metavar="ADDRESS", help="Where metrics and probes are served.  [env: LISTEN_ADDRESS]")
+@click.option("--metrics-server", metavar="ADDRESS", hidden=True, help="Former name of --listen-address.")
 @click.option("-n", "--service", expose_value=False, help="Name of the service; a label, it chooses no runner.")
 @click.option("-u", "--user", expose_value=False, hidden=True, help="Of the original's shell executor.")
 @click.option("--syslog", type=go_bool, expose_value=False, hidden=True, help="Of the original; the log is on stderr.")
@@ -58,7 +61,6 @@ def command(kubeconfig: str | None, working_directory: str | None, **flags: Any)
         os.chdir(working_directory)
     settings = _settings(flags)
     config = _read_config(settings.config)
-    setup_logging(level=settings.log_level or config.log_level, form=settings.log_format or config.log_format)
     return anyio.run(_serve, config, settings, kubeconfig)
 
 
@@ -92,18 +94,32 @@ def _read_config(path: Path) -> Config:
     return config
 
 
+def _address(settings: ProcessSettings, config: Config) -> str:
+    """Where metrics are served: flag, environment, config.toml, and last the names of former times."""
+    if settings.metrics_server:
+        log.warning("--metrics-server and METRICS_SERVER are deprecated: use --listen-address or LISTEN_ADDRESS")
+    return settings.listen_address or config.listen_address or settings.metrics_server
+
+
 async def _serve(config: Config, settings: ProcessSettings, kubeconfig: str | None) -> int:
     from runner.manager.assemble import assemble
     from runner.manager.collector import settle
     from runner.manager.system_id import system_id
+    from runner.status.opening import open_status
 
+    level, form = settings.log_level or config.log_level, settings.log_format or config.log_format
+    setup_logging(level=level, form=form)
+    this = system_id(settings.config.parent)
+    status = open_status(_address(settings, config), system_id=this, revision=REVISION)
+    setup_logging(level=level, form=form, on_line=status.board.meter.logged)
     log.info("starting", version=__version__, config=str(settings.config), runners=len(config.runners))
     manager = assemble(
         config,
-        system_id=system_id(settings.config.parent),
+        system_id=this,
         kubeconfig=kubeconfig,
         final_update_timeout=settings.final_update_timeout,
         max_jobs=settings.max_jobs,
+        board=status.board,
     )
     settle()
     async with anyio.create_task_group() as group:
@@ -121,6 +137,12 @@ async def _serve(config: Config, settings: ProcessSettings, kubeconfig: str | No
                     else:
                         log.warning("the configuration is read at the start only: restart to apply changes")
 
+        if status.server:
+            try:
+                await group.start(status.server.serve)
+            except ListenError as error:
+                log.critical(str(error))
+                return 1
         group.start_soon(listen)
         await manager.serve()
         group.cancel_scope.cancel()

@@ -26,6 +26,7 @@ from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
 from runner.manager.settings import REVISION, default_helper_image
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL
+from runner.status.board import StatusBoard
 from runner.store.base import StoreError
 from runner.store.stores import BrokenStore, open_store
 
@@ -36,13 +37,16 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+Observe = Callable[[str, str, int, float], None]
+"""Hears of a request after it: what was asked, the status and the seconds it took."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observers:
     """Who hears of requests: after each, with what was asked, the status and the seconds it took."""
 
-    gitlab: Callable[[str, str, int, float], None] | None = None
-    kubernetes: Callable[[str, str, int, float], None] | None = None
+    gitlab: Observe | None = None
+    kubernetes: Observe | None = None
 
 
 def assemble(
@@ -55,9 +59,11 @@ def assemble(
     final_update_timeout: float = FINAL_UPDATE_TIMEOUT,
     keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
     max_jobs: int | None = None,
+    board: StatusBoard | None = None,
 ) -> RunnerManager:
-    """Make a manager for a configuration. Nothing is opened or asked before `serve`."""
+    """Make a manager for a configuration; `board` is told what it does. Nothing is opened or asked before `serve`."""
     seen = observers or Observers()
+    told = board or StatusBoard(system_id=system_id)
     helper_image = default_helper_image(environ)
     pool = ClientPool()
     identity = Identity(
@@ -69,7 +75,7 @@ def assemble(
             runner,
             system_id=system_id,
             default_helper_image=helper_image,
-            cluster=_cluster(runner, kubeconfig=kubeconfig, seen=seen),
+            cluster=_cluster(runner, kubeconfig=kubeconfig, seen=seen, board=told),
             home=environ.get("HOME", ""),
         )
 
@@ -81,7 +87,7 @@ def assemble(
             system_id=system_id,
             tls=TlsFiles(ca_file=runner.tls_ca_file, cert_file=runner.tls_cert_file, key_file=runner.tls_key_file),
             pool=pool,
-            observe=seen.gitlab,
+            observe=_both(seen.gitlab, told.gitlab_observer(runner)),
         )
 
     def caches_for(runner: RunnerConfig) -> CacheLinkMaker:
@@ -101,6 +107,7 @@ def assemble(
         final_update_timeout=final_update_timeout,
         keep_alive_interval=keep_alive_interval,
         max_jobs=max_jobs,
+        board=told,
     )
 
 
@@ -118,8 +125,22 @@ def connection_settings(runner: RunnerConfig, *, kubeconfig: str | None) -> Conn
     )
 
 
-def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -> Cluster:
+def _both(first: Observe | None, second: Observe) -> Observe:
+    if first is None:
+        return second
+    one = first
+
+    def observe(verb: str, route: str, status: int, seconds: float) -> None:
+        one(verb, route, status, seconds)
+        second(verb, route, status, seconds)
+
+    return observe
+
+
+def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers, board: StatusBoard) -> Cluster:
     kubernetes = runner.kubernetes
+    meter = board.meter
+    observe = _both(seen.kubernetes, meter.kubernetes_answered)
     settings = connection_settings(runner, kubeconfig=kubeconfig)
     retry = RetryPolicy(
         limit=kubernetes.retry_limit,
@@ -128,14 +149,18 @@ def _cluster(runner: RunnerConfig, *, kubeconfig: str | None, seen: Observers) -
     )
 
     async def open_client() -> KubeClient:
-        return await connect(settings, retry=retry, observe=seen.kubernetes)
+        return await connect(settings, retry=retry, observe=observe, retried=meter.kubernetes_retried)
 
     async def open_client_as(token: str) -> KubeClient:
         # Without the certificate: an API server that knows its owner does not look at the token.
         own = replace(settings, bearer_token=token, cert_file="", key_file="")
-        return await connect(own, retry=retry, observe=seen.kubernetes)
+        return await connect(own, retry=retry, observe=observe, retried=meter.kubernetes_retried)
 
     def make_informer(client: KubeClient, namespace: str, selector: str, poll_interval: float) -> PodInformer:
-        return PodInformer(client, namespace, selector=selector, poll_interval=poll_interval)
+        informer = PodInformer(
+            client, namespace, selector=selector, poll_interval=poll_interval, observe=meter.watch_changed
+        )
+        board.follow(informer)
+        return informer
 
     return Cluster(open_client, make_informer, home=kubernetes.namespace, connect_as=open_client_as)

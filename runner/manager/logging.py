@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import Any, TextIO
 
 import structlog
@@ -33,8 +34,13 @@ _STYLES = {
 _WIDTH = 50
 
 
-def setup_logging(*, level: str, form: str, stream: TextIO | None = None) -> None:
-    """Configure structlog for this process; `level` and `form` are config.toml's `log_level` and `log_format`."""
+def setup_logging(
+    *, level: str, form: str, stream: TextIO | None = None, on_line: Callable[[str], None] | None = None
+) -> None:
+    """Configure structlog for this process; `level` and `form` are config.toml's `log_level` and `log_format`.
+
+    `on_line` hears of the level of each line that is written.
+    """
     renderers: dict[str, Any] = {
         "json": structlog.processors.JSONRenderer(),
         "text": structlog.processors.KeyValueRenderer(key_order=["time", "level", "msg"]),
@@ -44,6 +50,7 @@ def setup_logging(*, level: str, form: str, stream: TextIO | None = None) -> Non
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            *([partial(_tell_level, on_line)] if on_line else []),
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
             *([] if form == "runner" else [structlog.processors.EventRenamer("msg")]),
@@ -53,6 +60,13 @@ def setup_logging(*, level: str, form: str, stream: TextIO | None = None) -> Non
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _tell_level(
+    on_line: Callable[[str], None], _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    on_line(str(event["level"]))
+    return event
 
 
 def render_like_runner(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -71,6 +71,16 @@ class ProcessSettings(BaseSettings):
         gt=0,
         description="Seconds for which a log's rest and a final state are offered to a GitLab that takes neither.",
     )
+    listen_address: str = Field(
+        default="",
+        validation_alias=AliasChoices("listen_address", "LISTEN_ADDRESS"),
+        description="Where metrics and probes are served; config.toml's `listen_address` when not given.",
+    )
+    metrics_server: str = Field(
+        default="",
+        validation_alias=AliasChoices("metrics_server", "METRICS_SERVER"),
+        description="The former name of `listen_address`, taken when nothing else gives one.",
+    )
     max_jobs: int | None = Field(
         default=None,
         validation_alias=AliasChoices("max_jobs", "RUNNER_MAX_JOBS"),

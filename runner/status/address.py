@@ -11,6 +11,10 @@ class AddressError(ValueError):
     """A text is no address to listen at; the message is a sentence."""
 
 
+class ListenError(Exception):
+    """The status server cannot listen; the message is a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A host and a port to listen at."""

@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 from anyio.abc import TaskStatus
 
+from runner.status.address import ListenError
 from runner.status.board import ProcessState
 from runner.status.pulse import LAG_MAX, Pulse
 from runner.status.readiness import Readiness
@@ -42,10 +43,6 @@ _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-
-
-class ListenError(Exception):
-    """The status server cannot listen; the message is a sentence."""
 
 
 class StatusServer:

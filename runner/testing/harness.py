@@ -26,6 +26,7 @@ import yaml
 from runner.config.model import Config
 from runner.manager.assemble import Observers, assemble
 from runner.manager.manager import RunnerManager
+from runner.status.board import StatusBoard
 from runner.testing.gitlab import GitLabServer
 from runner.testing.gitlab_jobs import JobRecord
 from runner.testing.kubelets import ProcessKubelet
@@ -86,13 +87,14 @@ async def harness(
     process: Mapping[str, Any] | None = None,
     runner: Mapping[str, Any] | None = None,
     kubernetes: Mapping[str, Any] | None = None,
+    board: StatusBoard | None = None,
 ) -> AsyncIterator[Harness]:
     """Start everything, yield, and stop everything.
 
     `kubelet` is the embedded Kubernetes' (default: `ProcessKubelet`); `kubeconfig` names a real cluster instead,
     which reaches GitLab at `host`, an address of this machine. `process`, `runner` and `kubernetes` add keys to the
     global section, `[[runners]]` and `[runners.kubernetes]`. With a short `keep_alive_interval` a silent job hears of
-    its cancel at once.
+    its cancel at once. The manager tells `board` what it does.
     """
     async with AsyncExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
@@ -138,6 +140,7 @@ async def harness(
             environ={},
             observers=Observers(kubernetes=count),
             keep_alive_interval=keep_alive_interval,
+            board=board,
         )
         async with anyio.create_task_group() as group:
             await group.start(manager.serve)

@@ -17,6 +17,8 @@ NAMES = (
     "RUNNER_ON_SIGTERM",
     "RUNNER_FINAL_UPDATE_TIMEOUT",
     "RUNNER_MAX_JOBS",
+    "LISTEN_ADDRESS",
+    "METRICS_SERVER",
 )
 
 
@@ -44,7 +46,7 @@ def test_settings_when_the_user_is_not_root(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_settings_when_the_environment_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting has its variable; what is passed outright goes before it."""
-    for name, value in zip(NAMES, ("/c.toml", "debug", "json", "drain", "5", "3"), strict=True):
+    for name, value in zip(NAMES, ("/c.toml", "debug", "json", "drain", "5", "3", ":9252", ":9253"), strict=True):
         monkeypatch.setenv(name, value)
     assert ProcessSettings().model_dump() == {
         "config": Path("/c.toml"),
@@ -53,6 +55,8 @@ def test_settings_when_the_environment_speaks(monkeypatch: pytest.MonkeyPatch) -
         "on_sigterm": "drain",
         "final_update_timeout": 5.0,
         "max_jobs": 3,
+        "listen_address": ":9252",
+        "metrics_server": ":9253",
     }
     assert ProcessSettings(log_level="error").log_level == "error"
 
