@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -45,7 +46,7 @@ MARK = {"published": "true"}
 def clean(cluster: Cluster) -> Iterator[None]:
     """Nothing of one deployment is left for the next."""
     yield
-    kinds = "statefulset,deployment,configmap,secret,rolebinding,role,serviceaccount"
+    kinds = "statefulset,deployment,pod,configmap,secret,rolebinding,role,serviceaccount"
     cluster.kubectl("delete", kinds, "-l", "published=true", timeout=90)
 
 
@@ -172,3 +173,102 @@ async def test_three_replicas_of_the_notes_share_the_jobs(cluster: Cluster) -> N
             assert job.state == "success", job.text
         await kubectl(cluster, "wait", "--for=delete", "pod", "-l", "name=gitlab-runner", "--timeout=60s")
         assert gitlab.violations == []
+
+
+CHART_SCRIPT = """\
+set -e
+cp /configmaps/config.toml /home/gitlab-runner/.gitlab-runner/
+/entrypoint register --non-interactive --template-config /configmaps/template.toml
+exec /entrypoint run --user=gitlab-runner --working-directory=/home/gitlab-runner
+"""
+
+
+def as_in_the_originals_chart(cluster: Cluster, gitlab: GitLabServer) -> list[dict[str, Any]]:
+    """A Deployment in the form of the original's own chart: its init process, script, user, folders and probe."""
+    template = f'[[runners]]\n[runners.kubernetes]\nnamespace = "{cluster.namespace}"\npull_policy = "if-not-present"\n'
+    files = {"entrypoint": CHART_SCRIPT, "config.toml": "concurrent = 10\n", "template.toml": template}
+    environ = {"CI_SERVER_URL": gitlab.url, "CI_SERVER_TOKEN": gitlab.token, "RUNNER_EXECUTOR": "kubernetes"}
+    container = {
+        "name": "gitlab-runner",
+        "image": cluster.helper_image,
+        "command": ["/usr/bin/dumb-init", "--", "/bin/bash", "/configmaps/entrypoint"],
+        "env": [{"name": name, "value": value} for name, value in environ.items()],
+        "livenessProbe": {"exec": {"command": ["pgrep", "gitlab.*runner"]}, "initialDelaySeconds": 1},
+        "readinessProbe": {"exec": {"command": ["/usr/bin/pgrep", "gitlab.*runner"]}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [
+            {"name": "etc", "mountPath": "/home/gitlab-runner/.gitlab-runner"},
+            {"name": "configmaps", "mountPath": "/configmaps"},
+        ],
+    }
+    spec = {
+        "serviceAccountName": "gitlab-admin",
+        "securityContext": {"runAsUser": 100, "fsGroup": 65533},
+        "containers": [container],
+        "volumes": [
+            {"name": "etc", "emptyDir": {"medium": "Memory"}},
+            {"name": "configmaps", "configMap": {"name": "gitlab-runner-config"}},
+        ],
+    }
+    objects = of_the_notes(cluster, gitlab)
+    for each in objects:
+        if each["kind"] == "ConfigMap":
+            each["data"] = files
+        if each["kind"] == "Deployment":
+            each["spec"]["replicas"] = 1
+            each["spec"]["template"]["spec"] = spec
+    return objects
+
+
+@pytest.mark.usefixtures("clean")
+async def test_deployment_of_the_originals_chart_works_with_this_image(cluster: Cluster) -> None:
+    """It registers with a template, serves as any user, its probe finds the process, and TERM lets jobs end."""
+    async with GitLabServer(host=cluster.host) as gitlab:
+        await create(cluster, as_in_the_originals_chart(cluster, gitlab))
+        await kubectl(cluster, "rollout", "status", "deployment/gitlab-runner", "--timeout=60s")
+        job = gitlab.queue(script=["echo begun", "sleep 6"], image=cluster.busybox_image, variables=NO_SOURCES)
+        await job.wait(lambda job: "begun" in job.text.splitlines(), timeout=60)
+        await kubectl(cluster, "delete", "deployment/gitlab-runner", "--wait=false")
+        await job.wait_finished(timeout=60)
+        assert job.state == "success", job.text
+        await kubectl(cluster, "wait", "--for=delete", "pod", "-l", "name=gitlab-runner", "--timeout=60s")
+        assert gitlab.violations == []
+
+
+SEEN = "import ssl; print([one['subject'] for one in ssl.create_default_context().get_ca_certs() if 'A4' in str(one)])"
+
+
+@pytest.mark.parametrize("user", [0, 65532])
+@pytest.mark.usefixtures("clean")
+async def test_mounted_authority_is_trusted(cluster: Cluster, user: int, tmp_path: Path) -> None:
+    """`/etc/gitlab-runner/certs/ca.crt` goes to the system's certificates, or beside them where these are another's."""
+    certificate = tmp_path / "ca.crt"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -days 2 -subj /CN=A4"
+    await anyio.run_process([*make.split(), "-out", str(certificate)])
+    mount = {"name": "certs", "mountPath": "/etc/gitlab-runner/certs"}
+    container = {
+        "name": "gitlab-runner",
+        "image": cluster.helper_image,
+        "args": ["/opt/runner/bin/python3", "-c", SEEN],
+        "securityContext": {"runAsUser": user},
+        "volumeMounts": [mount],
+    }
+    volume = {"name": "certs", "configMap": {"name": "certs"}}
+    name = f"trusts-{user}"
+    objects: list[dict[str, Any]] = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "certs", "labels": MARK},
+            "data": {"ca.crt": certificate.read_text()},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": MARK},
+            "spec": {"restartPolicy": "Never", "containers": [container], "volumes": [volume]},
+        },
+    ]
+    await create(cluster, objects)
+    await kubectl(cluster, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s")
+    assert "A4" in await kubectl(cluster, "logs", name)
