@@ -95,7 +95,8 @@ async def _user_forces(h: Harness, job: JobRecord) -> None:
 
 
 async def _time_is_over(h: Harness, job: JobRecord) -> None:
-    h.manager._running[job.id]._abort.deadline = anyio.current_time()
+    (job_run,) = h.manager._running
+    job_run._abort.deadline = anyio.current_time()
 
 
 async def _drain(h: Harness, job: JobRecord) -> None:

@@ -161,6 +161,18 @@ class Capacity:
         """Questions of one runner that are under way."""
         return self._lines[runner].asking if runner in self._lines else 0
 
+    def questions_of(self, runner: Hashable) -> tuple[int, ...]:
+        """The numbers of a runner's questions that are under way."""
+        return tuple(number for number, question in self._questions.items() if question.runner == runner)
+
+    def offers(self, runner: Hashable) -> bool:
+        """Whether a runner is in the configuration."""
+        return runner in self._lines and self._lines[runner].limit >= 0
+
+    def knows(self, runner: Hashable) -> bool:
+        """Whether a runner is served, or has something under way that is left of when it was."""
+        return runner in self._lines
+
     def requests_of(self, runner: Hashable) -> tuple[int, int]:
         """How many questions of a runner may be under way at once: by its configuration, and by the load."""
         line = self._lines.get(runner)

@@ -1,13 +1,13 @@
 """The process: one task group over executors, the scheduler and every job.
 
 `RunnerManager` takes its parts, so that a test or an embedding program gives it others. `serve` is a plain coroutine;
-`drain` and `abort` end it, gently or not.
+`apply` gives it another configuration while jobs run; `drain` and `abort` end it, gently or not.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 import structlog
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from runner.job.feature_flags import FLAGS
 from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, trailer
-from runner.job.variables import short_token
 from runner.manager.capacity import Capacity
 from runner.manager.desks import CoordinatorDesk
 from runner.manager.health import Health
 from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places
+from runner.manager.runners import RunnerParts, ServedRunner, identity_of, matched
 from runner.manager.scheduler import Scheduler, Turn
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL, Trace
 from runner.status.board import Check, ProcessState, Questions, StatusBoard
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+CLOSE_TIMEOUT = 10.0
 ADAPTIVE_FLAG = "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY"
 
 
@@ -57,50 +58,35 @@ class RunnerManager:
         executor_for: Callable[[RunnerConfig], Executor],
         coordinator_for: Callable[[RunnerConfig], Coordinator],
         caches_for: Callable[[RunnerConfig], LinkMaker],
+        applied: Callable[[Config], None] = lambda _: None,
         close: Callable[[], Awaitable[None]] | None = None,
         final_update_timeout: float = FINAL_UPDATE_TIMEOUT,
         keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
         max_jobs: int | None = None,
         board: StatusBoard | None = None,
     ) -> None:
-        """What happens is told to `board`."""
+        """`config` is applied when `serve` begins; `applied` hears of each that is. What happens is told to `board`."""
         self._config = config
         self._board = board or StatusBoard(system_id=identity.system_id)
         self._identity = identity
+        self._parts = RunnerParts(executor=executor_for, coordinator=coordinator_for, caches=caches_for)
+        self._applied = applied
         self._close = close
         self._final_update_timeout = final_update_timeout
         self._keep_alive_interval = keep_alive_interval
         self._jobs_left = max_jobs
-        self._runners: dict[Hashable, RunnerConfig] = {}
-        self._executors: dict[Hashable, Executor] = {}
-        self._coordinators: dict[Hashable, Coordinator] = {}
-        self._caches: dict[Hashable, LinkMaker] = {}
-        self._running: dict[int, JobRun] = {}
+        self._served: dict[Hashable, ServedRunner] = {}
+        self._offered: tuple[str, ...] = ()
+        self._services: TaskGroup | None = None
+        self._applying = anyio.Lock()
+        self._running: set[JobRun] = set()
         self._idle = anyio.Event()
         self._aborted = ""
         self._places = Places()
         self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
-        for number, runner in enumerate(config.runners):
-            key = f"{number} {runner.name} {short_token(runner.token)}"
-            self._runners[key] = runner
-            self._executors[key] = executor_for(runner)
-            self._coordinators[key] = coordinator_for(runner)
-            self._caches[key] = caches_for(runner)
-            self._capacity.set_runner(
-                key,
-                limit=runner.limit,
-                request_concurrency=runner.request_concurrency,
-                strict=runner.strict_check_interval,
-                adaptive=runner.feature_flags.get(ADAPTIVE_FLAG, FLAGS[ADAPTIVE_FLAG]),
-                token=(runner.url, runner.token),
-            )
-        self._scheduler = Scheduler(self._capacity, self._coordinators, self._run_job, on_turn=self._note_turn)
+        self._scheduler = Scheduler(self._capacity, self._served, self._run_job, on_turn=self._note_turn)
         self._board.questions = self._questions
         self._board.clusters = self._look_at_places
-        self._board.configured(config)
-        for served, runner in self._runners.items():
-            health = Health(limit=runner.unhealthy_requests_limit, interval=runner.unhealthy_interval)
-            self._scheduler.set_health(served, health)
 
     @property
     def running(self) -> int:
@@ -111,20 +97,20 @@ class RunnerManager:
         """Take and run jobs until drained, aborted or cancelled; everything of every job is gone when it returns."""
         try:
             async with anyio.create_task_group() as group:
-                executors = anyio.CancelScope(shield=True)
-                await group.start(self._serve_executors, executors)
-                self._board.enter(ProcessState.RUNNING)
-                log.info("taking jobs", runners=len(self._runners), concurrent=self._config.concurrent)
-                task_status.started()
+                services = anyio.CancelScope(shield=True)
+                await group.start(self._hold_services, services)
                 try:
+                    await self.apply(self._config)
+                    self._board.enter(ProcessState.RUNNING)
+                    log.info("taking jobs", runners=len(self._served), concurrent=self._config.concurrent)
+                    task_status.started()
                     await self._scheduler.run()
                 finally:
-                    executors.cancel()
+                    self._services = None
+                    services.cancel()
         finally:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 10):
-                for coordinator in self._coordinators.values():
-                    await coordinator.aclose()
-                if self._close:
+            if self._close:
+                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_TIMEOUT):
                     await self._close()
         log.info("all jobs have ended")
 
@@ -144,20 +130,80 @@ class RunnerManager:
         self._aborted = signal
         self._board.enter(ProcessState.FORCEFUL_SHUTDOWN)
         self._scheduler.drain()
-        for job_run in tuple(self._running.values()):
+        for job_run in tuple(self._running):
             self._end_job(job_run)
 
     def _end_job(self, job_run: JobRun) -> None:
         job_run.interrupt(self._aborted)
         job_run.hurry(self._config.shutdown_timeout)
 
-    async def _serve_executors(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+    # The configuration -------------------------------------------------------------------------------------------
+
+    async def apply(self, config: Config) -> None:
+        """Serve this configuration from now on; jobs that run keep theirs. Does nothing unless `serve` runs.
+
+        Runners whose entries did not change go on as they are, others are served anew beside their running jobs, and
+        none asks GitLab any more whose entry is gone.
+        """
+        async with self._applying:
+            if self._services is None:
+                return
+            entries = dict(matched(self._served.values(), config.runners))
+            fresh = [
+                ServedRunner(key, runner, self._parts) for key, runner in entries.items() if self._is_new(key, runner)
+            ]
+            for served in fresh:
+                await self._services.start(served.serve, name=f"runner {served.key}")
+            self._switch(config, entries, fresh)
+
+    def _is_new(self, key: str, runner: RunnerConfig) -> bool:
+        return key not in self._served or self._served[key].config != runner
+
+    def _switch(self, config: Config, entries: Mapping[str, RunnerConfig], fresh: Iterable[ServedRunner]) -> None:
+        """Go over to a configuration at one moment, without a wait."""
+        for served in fresh:
+            before = self._served.get(served.key)
+            self._served[served.key] = served
+            if before:
+                before.retire()
+        self._config = config
+        self._capacity.concurrent, self._capacity.check_interval = config.concurrent, config.check_interval
+        for key, runner in entries.items():
+            self._capacity.set_runner(
+                key,
+                limit=runner.limit,
+                request_concurrency=runner.request_concurrency,
+                strict=runner.strict_check_interval,
+                adaptive=runner.feature_flags.get(ADAPTIVE_FLAG, FLAGS[ADAPTIVE_FLAG]),
+                token=identity_of(runner),
+            )
+            health = Health(limit=runner.unhealthy_requests_limit, interval=runner.unhealthy_interval)
+            self._scheduler.set_health(key, health)
+        self._capacity.keep_runners(entries)
+        self._offered = tuple(entries)
+        assert self._services is not None  # `apply` looked
+        for gone in self._served.keys() - entries.keys():
+            self._scheduler.call_off(gone)
+            self._services.start_soon(self._let_go, gone, name=f"leaving runner {gone}")
+        self._board.configured(config)
+        self._applied(config)
+        self._scheduler.notice()
+
+    async def _let_go(self, key: Hashable) -> None:
+        """Serve a runner that is in the configuration no more until its last job has ended."""
+        await self._scheduler.wait_until_gone(key)
+        if key not in self._offered and key in self._served:
+            self._served.pop(key).retire()
+
+    async def _hold_services(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
         """Hold what jobs need until `scope` is cancelled: when everything around is, the jobs clean up first."""
         with scope:
             async with anyio.create_task_group() as group:
-                for executor in self._executors.values():
-                    await group.start(executor.serve)
+                self._services = group
                 task_status.started()
+                await anyio.sleep_forever()
+
+    # Jobs --------------------------------------------------------------------------------------------------------
 
     async def _run_job(self, key: Hashable, job: Job, place_gone: Callable[[], None]) -> None:
         """Run one job that the scheduler was given."""
@@ -165,11 +211,13 @@ class RunnerManager:
             self._jobs_left -= 1
             if self._jobs_left <= 0:
                 self._scheduler.drain()
-        runner, coordinator = self._runners[key], self._coordinators[key]
+        served = self._served[key]
+        runner = served.config
         card = self._board.job(runner, job)
         with (
             closing(card),
-            self._places.place(key, job.job_info.project_id) as place,
+            served.job(),
+            self._places.place(served.identity, job.job_info.project_id) as place,
             structlog.contextvars.bound_contextvars(job=job.id, project=job.job_info.project_id, runner=runner.name),
         ):
             log.info("job received")
@@ -177,16 +225,16 @@ class RunnerManager:
                 material = JobMaterial.of(
                     job,
                     runner,
-                    identity=self._identity_for(coordinator),
+                    identity=self._identity_for(served.coordinator),
                     place=place,
-                    shared=self._executors[key].shares_builds_dir,
+                    shared=served.executor.shares_builds_dir,
                 )
             except JobError as error:
                 place_gone()
-                await self._refuse(coordinator, job, runner, outcome_of(error), card)
+                await self._refuse(served, job, outcome_of(error), card)
                 return
-            job_run = self._job_run(key, material, place_gone, card)
-            self._running[job.id] = job_run
+            job_run = self._job_run(served, material, place_gone, card)
+            self._running.add(job_run)
             if self._aborted:
                 self._end_job(job_run)  # it was on its way when the process was told to end
             try:
@@ -194,20 +242,22 @@ class RunnerManager:
             except Exception as error:  # noqa: BLE001 -- it must not end the other jobs; GitLab's time-out ends this one
                 _tell_given_up(error)
             finally:
-                del self._running[job.id]
+                self._running.discard(job_run)
                 if not self._running:
                     self._idle.set()
                     self._idle = anyio.Event()
 
-    def _job_run(self, key: Hashable, material: JobMaterial, place_gone: Callable[[], None], card: JobCard) -> JobRun:
+    def _job_run(
+        self, served: ServedRunner, material: JobMaterial, place_gone: Callable[[], None], card: JobCard
+    ) -> JobRun:
         # GitLab shows the log of such a job to those alone who may see its variables.
         shown = material.settings.debug_trace or material.settings.debug_services
-        desk = CoordinatorDesk(self._coordinators[key], material.job, debug_trace=shown)
+        desk = CoordinatorDesk(served.coordinator, material.job, debug_trace=shown)
         return JobRun(
             material,
-            self._executors[key],
+            served.executor,
             desk,
-            caches=self._caches[key],
+            caches=served.caches,
             open_trace=partial(self._open_trace, material, desk, card),
             deadlines=Deadlines(
                 final_update_timeout=self._final_update_timeout,
@@ -241,12 +291,10 @@ class RunnerManager:
             moved=card.log_moved,
         )
 
-    async def _refuse(
-        self, coordinator: Coordinator, job: Job, runner: RunnerConfig, outcome: Outcome, card: JobCard
-    ) -> None:
+    async def _refuse(self, served: ServedRunner, job: Job, outcome: Outcome, card: JobCard) -> None:
         """End a job that asks for what cannot be, before anything is created."""
         card.ended(outcome)
-        desk = CoordinatorDesk(coordinator, job)
+        runner, desk = served.config, CoordinatorDesk(served.coordinator, job)
         renderer = Renderer(Masker((job.token.encode(),), ()), timestamps=True, sections=False)
         trace = Trace(
             desk,
@@ -265,15 +313,15 @@ class RunnerManager:
             trace.close()
 
     def _note_turn(self, key: Hashable, turn: Turn) -> None:
-        labels, meter = self._board.labels(self._runners[key]), self._board.meter
+        labels, meter = self._board.labels(self._served[key].config), self._board.meter
         {Turn.ASKED: meter.asked, Turn.NO_ROOM: meter.passed_over, Turn.UNHEALTHY: meter.refused}[turn](labels)
 
     def _questions(self) -> Iterator[Questions]:
         """The requests for jobs that are under way."""
-        for key, runner in self._runners.items():
+        for key, served in self._served.items():
             hard, adaptive = self._capacity.requests_of(key)
             yield Questions(
-                labels=self._board.labels(runner),
+                labels=self._board.labels(served.config),
                 under_way=self._capacity.asking_of(key),
                 hard_limit=hard,
                 adaptive_limit=adaptive,
@@ -281,14 +329,15 @@ class RunnerManager:
 
     async def _look_at_places(self) -> list[Check]:
         """Look whether jobs could run now where each runner's go."""
-        checks = {key: Check(f"cluster of {runner.name}") for key, runner in self._runners.items()}
+        offered = [self._served[key] for key in self._offered]
+        checks = {served.key: Check(f"cluster of {served.config.name}") for served in offered}
 
-        async def look(key: Hashable) -> None:
-            checks[key] = replace(checks[key], trouble=await self._executors[key].trouble())
+        async def look(served: ServedRunner) -> None:
+            checks[served.key] = replace(checks[served.key], trouble=await served.executor.trouble())
 
         async with anyio.create_task_group() as group:
-            for key in self._runners:
-                group.start_soon(look, key)
+            for served in offered:
+                group.start_soon(look, served)
         return list(checks.values())
 
     def _identity_for(self, coordinator: Coordinator) -> Identity:

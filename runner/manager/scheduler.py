@@ -96,6 +96,20 @@ class Scheduler:
         """Look again: runners or limits have changed."""
         self._wake()
 
+    def call_off(self, runner: Hashable) -> None:
+        """Ask no more for a runner that is in no configuration any more: questions under way end before their answers.
+
+        A job that was on its way comes nevertheless.
+        """
+        for number in self._capacity.questions_of(runner):
+            self._questions[number].cancel()
+
+    async def wait_until_gone(self, runner: Hashable) -> None:
+        """Wait until a runner that is in no configuration any more has no question, no job and no end to report."""
+        while self._capacity.knows(runner):
+            await self._changed.wait()
+        self._healths.pop(runner, None)
+
     def set_health(self, runner: Hashable, health: Health) -> None:
         """Begin anew with what is known of a runner's health: a configuration that is loaded clears it."""
         self._healths[runner] = health
@@ -113,6 +127,7 @@ class Scheduler:
                         changed = self._changed
                         now = anyio.current_time()
                         for ask in self._capacity.next_asks(now):
+                            self._questions[ask.number] = anyio.CancelScope()
                             questions.start_soon(self._ask, ask, jobs, name=f"ask {ask.number}")
                         for number in self._capacity.to_call_off(now):
                             self._questions[number].cancel()
@@ -122,8 +137,7 @@ class Scheduler:
 
     async def _ask(self, ask: Ask, jobs: anyio.abc.TaskGroup) -> None:
         """One question, if there is room for a job. Its slot goes to the job that comes, or back."""
-        with anyio.CancelScope() as scope:
-            self._questions[ask.number] = scope
+        with self._questions[ask.number]:
             reply: JobReply | None = None
             asked = False
             try:
@@ -142,7 +156,8 @@ class Scheduler:
             self._capacity.put_back(ask, until=now + ROOM_INTERVAL)
         elif reply is None:
             # Called off. One that GitLab was not to hold, and that lasted so long, hangs.
-            verdict = Verdict() if ask.long_poll or self.draining else self._heard(ask, JobAnswer.UNAVAILABLE)
+            unwanted = ask.long_poll or self.draining or not self._capacity.offers(ask.runner)
+            verdict = Verdict() if unwanted else self._heard(ask, JobAnswer.UNAVAILABLE)
             self._capacity.answered(ask, now, job=False, retry_after=verdict.retry_after)
         else:
             verdict = self._heard(ask, reply.answer, reply)
