@@ -35,6 +35,10 @@ class Entry:
     config: Path | None = None
     """The file that it was read from."""
 
+    def is_of(self, url: str) -> bool:
+        """Whether this is a runner of the GitLab at a URL; the /ci of former times and a slash make no difference."""
+        return _root(self.url) == _root(url)
+
     def tls_files(self, ca_file: str = "", cert_file: str = "", key_file: str = "") -> TlsFiles:
         """The files as the client takes them; those of the command line win, and what nobody names is looked for."""
         from runner.gitlab.tls import TlsFiles
@@ -80,6 +84,10 @@ def _entry(index: int, table: dict[str, Any]) -> Entry:
         number if isinstance(number, int) else 0,
         (text("tls-ca-file"), text("tls-cert-file"), text("tls-key-file")),
     )
+
+
+def _root(url: str) -> str:
+    return url.rstrip("/").removesuffix("/ci").rstrip("/")
 
 
 def _expanded(text: str) -> str:

@@ -88,6 +88,9 @@ def command(config: Path | None, **values: Any) -> int:
     ) as error:
         say("error", f"Registering runner... failed: {error}")
         return 1
+    except KeyboardInterrupt:
+        say("error", "Registering runner... failed: interrupted, and nothing was written.")
+        return 1
     return 0
 
 
@@ -162,7 +165,7 @@ def _mind_settings_of_the_server(known: _Registration) -> None:
         say("warning", f"{names} has no effect with this token: set this in GitLab")
     if not known.token.startswith(CREATED_TOKEN_PREFIX):
         say("warning", "A runner's own token was given: no new runner is made")
-    if not known.told.non_interactive:
+    elif not known.told.non_interactive:
         known.entry["name"] = ask("Enter a name for the runner", known.entry.get("name", ""))
 
 

@@ -62,7 +62,7 @@ def _chosen(entries: Sequence[Entry], *, name: str, url: str, number: int) -> li
     if name:
         return [entry for entry in entries if entry.name == name][:1]
     if url and number:
-        return [entry for entry in entries if entry.url == url and entry.id == number][:1]
+        return [entry for entry in entries if entry.is_of(url) and entry.id == number][:1]
     return []
 
 

@@ -93,15 +93,9 @@ def _chosen(entries: Sequence[Entry], *, name: str, token: str, url: str) -> lis
     found = [
         entry
         for entry in entries
-        if (not name or entry.name == name)
-        and (not token or entry.token == token)
-        and (not url or _root(entry.url) == _root(url))
+        if (not name or entry.name == name) and (not token or entry.token == token) and (not url or entry.is_of(url))
     ]
     return found[:1]
-
-
-def _root(url: str) -> str:
-    return url.rstrip("/").removesuffix("/ci").rstrip("/")
 
 
 async def _unregister(path: Path, entries: Sequence[Entry], tls: tuple[str, str, str]) -> list[Entry]:

@@ -68,7 +68,7 @@ def command(config: Path | None, name: str, token: str, url: str, delete: bool |
 def _is_meant(entry: Entry, *, name: str, token: str, url: str) -> bool:
     if not (name or token or url):
         return True
-    here = url in {"", "*"} or entry.url == url
+    here = url in {"", "*"} or entry.is_of(url)
     named = (bool(name) and entry.name == name) or (bool(token) and entry.token == token)
     return here and (named or not (name or token))
 

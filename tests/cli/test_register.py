@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import sys
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from runner.testing.faults import FaultRule, Garbage, Reply
+from runner.testing.faults import Action, FaultRule, Garbage, Reply
 from runner.testing.gitlab import GitLabServer
 from tests.cli.commands import CommandLine
 
@@ -236,6 +238,56 @@ async def test_failure_is_one_sentence_and_changes_nothing(
     for rule in rules:
         gitlab.faults.add(rule)
     await unchanged(runner, arguments(gitlab), words)
+
+
+REFUSALS: dict[str, tuple[Action, str]] = {
+    "refused": (Reply(403), "Check the registration token."),
+    "no-registration-tokens": (Reply(410), "create the runner there"),
+    "invalid": (Reply(400, {"Content-Type": "application/json"}, b'{"message":{"tags":["too long"]}}'), "400"),
+    "broken": (Reply(500), "500"),
+    "garbage": (Garbage(), "GitLab"),
+    "html": (Reply(201, {"Content-Type": "text/html"}, b"<html>"), "no GitLab's"),
+    "nothing-in-it": (Reply(201, {"Content-Type": "application/json"}, b"{}"), "without the runner's id"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+async def test_runner_that_gitlab_does_not_make_changes_nothing(
+    gitlab: GitLabServer, runner: CommandLine, case: str
+) -> None:
+    """With a registration token the same; and what could make two runners is asked once."""
+    answer, words = REFUSALS[case]
+    gitlab.faults.add(FaultRule("POST", "/runners$", answer, times=None))
+    own = ["register", "--non-interactive", "-u", gitlab.url, "-r", SECRET, "--executor", "kubernetes"]
+    await unchanged(runner, own, words)
+    assert len(gitlab.requests) == 1
+
+
+async def test_interrupt_takes_a_made_runner_back(gitlab: GitLabServer, runner: CommandLine) -> None:
+    """Ctrl-C at the last question: the runner is removed at GitLab, nothing is written, and the exit code is 1."""
+    command = [sys.executable, "-m", "runner", "register"]
+    async with await anyio.open_process(command, env=runner.environment(), cwd=runner.home) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        await process.stdin.send(f"{gitlab.url}\n{SECRET}\nmine\n\n\n".encode())
+        text = b""
+        with anyio.fail_after(60):
+            while b"Enter an executor" not in text:
+                text += await process.stderr.receive()
+            assert len(gitlab.runners.tokens) == 2
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 1
+    assert len(gitlab.runners.tokens) == 1
+    assert not runner.config.exists()
+
+
+async def test_own_token_of_former_times_asks_for_the_executor_alone(runner: CommandLine) -> None:
+    """The runner has its settings, and its name is the host's unless a flag says another."""
+    token = "former-token-000000"
+    async with GitLabServer(tokens=(token,)) as gitlab:
+        done = await runner("register", "-t", token, "--name", "kept", stdin=f"{gitlab.url}\nkubernetes\n")
+    assert done.code == 0, done.err
+    assert (entry(runner)["name"], entry(runner)["token"]) == ("kept", token)
 
 
 async def test_server_that_is_away_changes_nothing(gitlab: GitLabServer, runner: CommandLine) -> None:

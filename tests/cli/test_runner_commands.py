@@ -13,7 +13,7 @@ import pytest
 import runner as package
 from runner.cli.lines import runner_line
 from runner.manager.logging import render_like_runner
-from runner.testing.faults import FaultRule, Reply
+from runner.testing.faults import FaultRule, Garbage, Reply
 from runner.testing.gitlab import GitLabServer
 from tests.cli.commands import CommandLine
 
@@ -108,6 +108,8 @@ def test_lines_are_those_of_the_service() -> None:
         pytest.param(["-n", "two"], ["one"], id="another-executor"),
         pytest.param(["-t", "glrt-one0000000000000000"], ["two"], id="token"),
         pytest.param(["-t", TWO, "-n", "two"], ["one"], id="both"),
+        pytest.param(["-u", "{url}/", "-n", "one"], ["two"], id="url-and-name"),
+        pytest.param(["-u", "{url}"], ["two"], id="first-of-a-url"),
         pytest.param(["--all-runners"], [], id="all"),
     ],
 )
@@ -116,7 +118,7 @@ async def test_unregistered_runner_is_gone_from_gitlab_and_the_file(
 ) -> None:
     """A created one loses this manager, a registered one is removed; the rest of the file stays."""
     assert (await runner("verify", TWO=TWO)).code == 0
-    done = await runner("unregister", *arguments, TWO=TWO)
+    done = await runner("unregister", *(word.format(url=gitlab.url) for word in arguments), TWO=TWO)
     assert done.code == 0, done.err
     assert names(runner) == left
     assert runner.config.read_text().startswith("# ours\nconcurrent = 2\n")
@@ -151,6 +153,38 @@ async def test_runner_that_gitlab_keeps_stays_in_the_file(runner: CommandLine, g
     assert names(runner) == ["one"]
 
 
+TROUBLES = {
+    "refused": FaultRule("*", "/runners", Reply(403), times=None),
+    "garbage": FaultRule("*", "/runners", Garbage(), times=None),
+    "html": FaultRule("*", "/runners", Reply(200, {"Content-Type": "text/html"}, b"<html>"), times=None),
+    "gone": FaultRule("*", "/runners", Reply(404), times=None),
+    "broken": FaultRule("*", "/runners", Reply(500), times=None),
+    "away": None,
+}
+"""What may be wrong with a GitLab."""
+
+
+@pytest.mark.parametrize("case", TROUBLES)
+@pytest.mark.parametrize("command", ["unregister", "reset-token"])
+async def test_trouble_with_gitlab_is_one_sentence_and_changes_nothing(
+    runner: CommandLine, gitlab: GitLabServer, command: str, case: str
+) -> None:
+    """Exit code 1, and the file to the byte and to its inode."""
+    rule = TROUBLES[case]
+    if rule is None:
+        await gitlab.outage()
+    else:
+        gitlab.faults.add(rule)
+    before, text = runner.config.stat(), runner.config.read_text()
+    done = await runner(command, "--name", "one", TWO=TWO)
+    assert done.code == 1, done.err
+    assert "Traceback" not in done.err
+    assert len([line for line in done.err.splitlines() if "ERROR" in line]) == 1, done.err
+    after = runner.config.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert runner.config.read_text() == text
+
+
 async def test_verify_removes_only_what_gitlab_refuses(runner: CommandLine, gitlab: GitLabServer) -> None:
     """And only when told so."""
     gitlab.runners.remove({"token": TWO})
@@ -176,7 +210,9 @@ async def test_verify_keeps_runners_of_a_server_that_is_away(runner: CommandLine
         pytest.param(["--name", "one"], 1, id="name"),
         pytest.param(["--token", TWO], 1, id="token"),
         pytest.param(["--url", "*", "--name", "two"], 1, id="any-url"),
-        pytest.param(["--url", "{url}"], 1, id="url"),
+        pytest.param(["--url", "{url}/"], 2, id="url-in-any-of-its-forms"),
+        pytest.param(["--url", "{url}", "--name", "one"], 1, id="url-and-name"),
+        pytest.param(["--url", "https://elsewhere.example.com", "--name", "one"], 0, id="another-url"),
         pytest.param(["--name", "three"], 0, id="nobody"),
     ],
 )
