@@ -1,0 +1,344 @@
+"""Tokens are renewed before they expire: when, what the file says afterwards, and what failures cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from runner.config.load import parse_config
+from runner.config.model import Config, RunnerConfig
+from runner.gitlab.features import ClientInfo
+from runner.gitlab.registration import Registrar
+from runner.manager import token_renewal
+from runner.manager.config_file import ConfigFileError
+from runner.manager.token_renewal import TokenRenewal
+from runner.testing.faults import FaultRule, Hold, Reply
+from runner.testing.gitlab import GitLabServer
+
+START = datetime(2026, 8, 22, 10, 0, tzinfo=UTC)
+OLD = "glrt-old00000000000000000"
+RESET = "/runners/reset_authentication_token$"
+TEXT = """\
+# ours
+concurrent = 3
+
+[[runners]]  # the only one
+  name = "one"
+  url = "{url}/ci/"
+  token = "$OLD_TOKEN" # from the vault
+  executor = "kubernetes"
+  token_obtained_at = 2026-08-01T10:00:00Z
+  token_expires_at = 2026-08-29T10:00:00Z
+  [runners.kubernetes]
+    image = "alpine"   # enough
+"""
+
+
+class Clock:
+    """A wall clock that stands until it is set."""
+
+    def __init__(self) -> None:
+        self.moment = START
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+
+class Renewed:
+    """What is applied after each change."""
+
+    def __init__(self) -> None:
+        self.configs: list[Config] = []
+        self._event = anyio.Event()
+
+    def __call__(self, config: Config) -> None:
+        self.configs.append(config)
+        self._event.set()
+        self._event = anyio.Event()
+
+    async def wait(self, count: int = 1) -> Config:
+        """The configuration after so many changes."""
+        with anyio.fail_after(10):
+            while len(self.configs) < count:
+                await self._event.wait()
+        return self.configs[-1]
+
+
+@pytest.fixture
+async def gitlab() -> AsyncIterator[GitLabServer]:
+    """A GitLab whose new tokens are good for four weeks."""
+    async with GitLabServer(tokens=(OLD,)) as server:
+        server.runners.token_expires_at = "2026-09-19T10:00:00.000Z"
+        yield server
+        assert server.violations == []
+
+
+@pytest.fixture
+def file(tmp_path: Path, gitlab: GitLabServer) -> Path:
+    """A configuration whose runner's token is due for renewal."""
+    path = tmp_path / "config.toml"
+    path.write_text(TEXT.format(url=gitlab.url))
+    return path
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Three weeks after the token was made: three quarters of its time."""
+    return Clock()
+
+
+def parsed(text: str) -> Config:
+    """A configuration as the service reads it."""
+    return parse_config(text, file="config.toml", environ={"OLD_TOKEN": OLD})[0]
+
+
+def said(file: Path) -> str:
+    """What stands in the file."""
+    return file.read_text()
+
+
+def write(file: Path, text: str) -> None:
+    """Write it."""
+    file.write_text(text)
+
+
+def registrar_for(runner: RunnerConfig) -> Registrar:
+    """As the service asks."""
+    return Registrar(runner.url, info=ClientInfo(version="19.4.0"))
+
+
+def renewal_of(file: Path | None, renewed: Renewed, clock: Clock) -> TokenRenewal:
+    """One that edits `file`."""
+    return TokenRenewal(file, registrar_for=registrar_for, renewed=renewed, now=clock, environ={"OLD_TOKEN": OLD})
+
+
+@asynccontextmanager
+async def running(renewal: TokenRenewal) -> AsyncIterator[None]:
+    """Its task."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(renewal.run)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def test_token_is_renewed_and_written_down(file: Path, gitlab: GitLabServer, clock: Clock) -> None:
+    """The new token is applied at once and in the file, whose comments and order stay; to a reload nothing changed."""
+    renewed, before = Renewed(), said(file)
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(before))
+    async with running(renewal):
+        applied = await renewed.wait()
+    (token,) = gitlab.runners.tokens
+    assert token != OLD
+    assert said(file) == before.replace('"$OLD_TOKEN"', f'"{token}"').replace("2026-08-01T10", "2026-08-22T10").replace(
+        "2026-08-29T10:00:00Z", "2026-09-19T10:00:00Z"
+    )
+    assert applied.runners[0].token == token
+    assert renewal.adopt(parsed(said(file))) == applied
+    assert renewal.next_wait() == timedelta(days=21).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("obtained", "expires", "wait"),
+    [
+        pytest.param("2026-08-01T10:00:00Z", "2026-08-29T10:00:00Z", 0.0, id="three quarters have passed"),
+        pytest.param("2026-08-15T10:00:00Z", "2026-09-12T10:00:00Z", 14 * 86400.0, id="a quarter has"),
+        pytest.param("2026-08-22T12:00:00+02:00", "2026-08-26T10:00:00Z", 3 * 86400.0, id="just made, another zone"),
+        pytest.param("0001-01-01T00:00:00Z", "2026-08-26T10:00:00Z", 3 * 86400.0, id="nobody knows since when"),
+        pytest.param("2026-08-01T10:00:00Z", "2026-08-02T10:00:00Z", 0.0, id="expired"),
+        pytest.param("2026-08-01T10:00:00Z", "0001-01-01T00:00:00Z", None, id="never"),
+    ],
+)
+def test_renewal_is_due_at_three_quarters(clock: Clock, obtained: str, expires: str, wait: float | None) -> None:
+    """`obtained + 0.75 * (expires - obtained)`, as the original plans it."""
+    text = TEXT.format(url="https://gitlab.example.com")
+    text = text.replace("2026-08-01T10:00:00Z", obtained, 1).replace("2026-08-29T10:00:00Z", expires)
+    renewal = renewal_of(None, Renewed(), clock)
+    renewal.adopt(parsed(text))
+    assert renewal.next_wait() == wait
+
+
+async def test_wall_clock_that_is_set_forward_makes_it_due(file: Path, clock: Clock) -> None:
+    """An expiry is a moment: what is planned follows the clock, not the seconds that went by."""
+    clock.moment = START - timedelta(days=7)
+    renewal = renewal_of(file, Renewed(), clock)
+    renewal.adopt(parsed(said(file)))
+    early = renewal.next_wait()
+    clock.moment = START
+    assert (early, renewal.next_wait()) == (7 * 86400.0, 0.0)
+
+
+def inline(url: str) -> str:
+    """The runner as one value, in which no key can be set."""
+    return (
+        f'runners = [{{name = "one", url = "{url}", token = "{OLD}", executor = "kubernetes", '
+        "token_expires_at = 2026-08-22T10:00:01Z, token_obtained_at = 2026-08-01T10:00:00Z}]\n"
+    )
+
+
+def read_only(path: Path, edit: Callable[[str], str]) -> str:
+    """An edit in a folder that takes none, also for root."""
+    edit(path.read_text())
+    raise ConfigFileError(f"{path} cannot be written: read-only file system.")
+
+
+@pytest.mark.parametrize("how", ["read-only", "inline"])
+async def test_file_that_cannot_be_written_leaves_the_token_in_memory(
+    file: Path, gitlab: GitLabServer, clock: Clock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """An error says so; a reload of the file, whatever changed in it, keeps the new token."""
+    if how == "inline":
+        write(file, inline(gitlab.url))
+    else:
+        monkeypatch.setattr(token_renewal, "edit_file", read_only)
+    renewed, before = Renewed(), said(file)
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(before))
+    with capture_logs() as logs:
+        async with running(renewal):
+            applied = await renewed.wait()
+    assert said(file) == before
+    assert {applied.runners[0].token} == gitlab.runners.tokens
+    reloaded = renewal.adopt(parsed("check_interval = 9\n" + before))
+    assert (reloaded.check_interval, reloaded.runners) == (9.0, applied.runners)
+    (line,) = [line for line in logs if line["log_level"] == "error"]
+    assert line["event"].startswith("the runner's new token cannot be written down")
+    assert line["runner"] == "old000000"
+
+
+async def test_failure_is_told_long_before_the_token_expires(file: Path, gitlab: GitLabServer, clock: Clock) -> None:
+    """The file stays as it is; the next try comes after a minute, then two, and brings the token."""
+    gitlab.faults.add(FaultRule("POST", RESET, Reply(500), times=2))
+    renewed, before = Renewed(), said(file)
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(before))
+    waits = []
+    with capture_logs() as logs:
+        for count in (1, 2):
+            async with running(renewal):
+                await gitlab.faults.wait_seen("POST", RESET, count=count)
+                while not (wait := renewal.next_wait()):
+                    await anyio.lowlevel.checkpoint()
+            waits.append(wait)
+            clock.moment += timedelta(seconds=wait)
+        assert said(file) == before
+        async with running(renewal):
+            await renewed.wait()
+    assert waits == [60.0, 120.0]
+    told = [line for line in logs if line["log_level"] == "error"]
+    assert [(line["event"], line["expires"], line["next_try"]) for line in told] == [
+        (
+            "the runner's token cannot be renewed and expires soon",
+            "2026-08-29T10:00:00+00:00",
+            f"2026-08-22T10:0{minute}:00+00:00",
+        )
+        for minute in (1, 3)
+    ]
+    assert OLD not in str(logs)
+
+
+async def test_token_that_another_process_renewed_is_left_to_the_reload(
+    file: Path, gitlab: GitLabServer, clock: Clock
+) -> None:
+    """Replicas on one volume renew once: who finds another token in the file asks nothing."""
+    renewed = Renewed()
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(said(file)))
+    write(file, said(file).replace("$OLD_TOKEN", "glrt-new00000000000000000"))
+    async with running(renewal):
+        with anyio.fail_after(10):
+            while not renewal.next_wait():
+                await anyio.lowlevel.checkpoint()
+    assert (list(gitlab.requests), renewed.configs) == ([], [])
+
+
+async def test_two_replicas_on_one_volume_renew_once(file: Path, gitlab: GitLabServer, clock: Clock) -> None:
+    """The file is held while GitLab is asked, so the second sees what the first has written."""
+    hold = Hold()
+    gitlab.faults.add(FaultRule("POST", RESET, hold))
+    renewed = Renewed()
+    replicas = [renewal_of(file, renewed, clock) for _ in range(2)]
+    for replica in replicas:
+        replica.adopt(parsed(said(file)))
+    async with running(replicas[0]), running(replicas[1]):
+        await hold.reached()
+        hold.release()
+        await renewed.wait()
+        with anyio.fail_after(10):
+            while not all(replica.next_wait() for replica in replicas):
+                await anyio.lowlevel.checkpoint()
+    assert len(gitlab.requests) == 1
+    assert f'"{renewed.configs[0].runners[0].token}"' in said(file)
+
+
+async def test_end_of_the_process_waits_for_the_new_token(file: Path, gitlab: GitLabServer, clock: Clock) -> None:
+    """Called off while GitLab is asked: the token that is void by then is replaced in the file all the same."""
+    hold = Hold(after_effect=True)
+    gitlab.faults.add(FaultRule("POST", RESET, hold))
+    renewal = renewal_of(file, Renewed(), clock)
+    renewal.adopt(parsed(said(file)))
+    async with anyio.create_task_group() as group:
+        group.start_soon(renewal.run)
+        await hold.reached()
+        group.cancel_scope.cancel()
+        hold.release()
+    (token,) = gitlab.runners.tokens
+    assert f'"{token}"' in said(file)
+
+
+async def test_token_that_is_not_accepted_is_told(file: Path, gitlab: GitLabServer, clock: Clock) -> None:
+    """Who has renewed it wrote it elsewhere: only a new token helps, and no try comes sooner for it."""
+    write(file, said(file).replace("$OLD_TOKEN", "glrt-void00000000000000"))
+    renewal = renewal_of(file, Renewed(), clock)
+    renewal.adopt(parsed(said(file)))
+    with capture_logs() as logs:
+        async with running(renewal):
+            with anyio.fail_after(10):
+                while not renewal.next_wait():
+                    await anyio.lowlevel.checkpoint()
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == [
+        "the runner's token is not accepted any more: give it a new one"
+    ]
+
+
+async def test_switched_off_renewal_only_warns(file: Path, gitlab: GitLabServer, clock: Clock) -> None:
+    """FF_DISABLE_AUTOMATIC_TOKEN_ROTATION of the runner's own flags."""
+    text = said(file) + "  [runners.feature_flags]\n    FF_DISABLE_AUTOMATIC_TOKEN_ROTATION = true\n"
+    renewal = renewal_of(file, Renewed(), clock)
+    renewal.adopt(parsed(text))
+    with capture_logs() as logs:
+        async with running(renewal):
+            with anyio.fail_after(10):
+                while not renewal.next_wait():
+                    await anyio.lowlevel.checkpoint()
+    assert list(gitlab.requests) == []
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "the runner's token expires soon, and FF_DISABLE_AUTOMATIC_TOKEN_ROTATION keeps it from being renewed"
+    ]
+
+
+async def test_earliest_comes_first_and_each_once(gitlab: GitLabServer, clock: Clock, tmp_path: Path) -> None:
+    """Two runners that are due: one after the other, the one whose time was up first; both are in the file."""
+    tokens = [OLD, gitlab.runners.add("glrt-other000000000000000").token]
+    file = tmp_path / "config.toml"
+    file.write_text(
+        "\n".join(
+            TEXT.format(url=gitlab.url).replace("$OLD_TOKEN", token).replace("2026-08-29", f"2026-08-2{day}")
+            for token, day in zip(tokens, (9, 5), strict=True)
+        ).replace("concurrent = 3\n\n[[runners]]", "\n[[runners]]")
+    )
+    renewed = Renewed()
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(said(file)))
+    async with running(renewal):
+        await renewed.wait(2)
+    asked = [orjson.loads(request.body)["token"] for request in gitlab.requests]
+    assert asked == [tokens[1], tokens[0]]
+    assert gitlab.runners.tokens == {runner.token for runner in parsed(said(file)).runners}
