@@ -70,6 +70,10 @@ class LogSink(Protocol):
 class Environment(Protocol):
     """The place where one job's stages run. Used by one task; `remove` may be called at any time and more than once."""
 
+    @property
+    def name(self) -> str:
+        """What people find the place by; it may change while `prepare` makes another one."""
+
     async def prepare(self, group: TaskGroup) -> None:
         """Make the place ready; what runs in the background belongs to the job's `group`. Raises JobError."""
 

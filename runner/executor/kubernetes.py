@@ -133,6 +133,11 @@ class KubernetesEnvironment:
         self._stages: Stages | None = None
         self._background = anyio.CancelScope()
 
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        return self._launch.pod.names.pod
+
     async def prepare(self, group: TaskGroup) -> None:
         """Create the pod, wait until it runs, and begin the conversation with its agents. Raises JobError."""
         try:

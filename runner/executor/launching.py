@@ -13,6 +13,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from runner.executor.availability import until_available, until_namespace_is_ready
 from runner.executor.entrypoint import EntrypointLog
 from runner.executor.events import PodEvents
@@ -161,6 +163,7 @@ class PodLaunch:
     async def _try_pod(self, client: KubeClient, group: TaskGroup) -> Trouble | None:
         """Make one pod and wait for it; None when it runs, else what keeps it from that."""
         pod = self.pod = with_credentials(self.pod, self._logins)
+        structlog.contextvars.bind_contextvars(pod=pod.names.pod)  # for the lines of this job
         namespace, name, kubernetes = pod.pod_namespace, pod.names.pod, pod.kubernetes
         resources = self._objects(client)
         self._resources.append(resources)

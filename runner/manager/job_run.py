@@ -163,10 +163,9 @@ class JobRun:
         try:
             with self._abort:
                 await self._accept()
-                group.start_soon(self._trace.send, name=f"trace {self._job.id}")
                 # A fault in the place's background ends this group, and so the job, with its own words.
                 async with anyio.create_task_group() as place:
-                    await self._prepare(place)
+                    await self._prepare(place, group)
                     await self._run_stages()
                     place.cancel_scope.cancel()
                 return outcome_of(self._material.plan.error(self._results))
@@ -185,15 +184,19 @@ class JobRun:
             if answer_of(reply) is Answer.ABORT or reply.job_status == "canceling":
                 raise JobCanceledError
 
-    async def _prepare(self, group: TaskGroup) -> None:
-        """Make the place where the job runs."""
+    async def _prepare(self, group: TaskGroup, job: TaskGroup) -> None:
+        """Make the place where the job runs; the log is sent from now on, by a task of the `job`."""
         self._enter(Stage.PREPARE_EXECUTOR)
         with self._trace.section(Stage.PREPARE_EXECUTOR, title(Stage.PREPARE_EXECUTOR)):
             for warning in self._material.warnings:
                 self._trace.note("warning", warning)
             self._environment = self._executor.environment(self._request(), self._trace)
+            self._card.place = self._environment.name
+            with structlog.contextvars.bound_contextvars(pod=self._environment.name):
+                job.start_soon(self._trace.send, name=f"trace {self._job.id}")
             with self._limit(Stage.PREPARE_EXECUTOR):
                 await self._environment.prepare(group)
+            self._card.place = self._environment.name
 
     async def _run_stages(self) -> None:
         """Run what the plan says until it says nothing more."""

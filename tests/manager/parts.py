@@ -27,6 +27,7 @@ class Room:
         self.removing = anyio.Event()
         self.removing.set()
         self.shares_builds_dir = False
+        self.name = "room"
 
     async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Nothing is held."""
