@@ -99,7 +99,7 @@ class StatusBoard:
         self.config_loaded_at = 0.0
         """Seconds since the epoch when the configuration in force was read."""
         self.runners: tuple[RunnerRow, ...] = ()
-        self.jobs: dict[int, JobCard] = {}
+        self.jobs: list[JobCard] = []
         self.recent: deque[JobCard] = deque(maxlen=RECENT_JOBS)
         self.questions: Callable[[], Iterable[Questions]] = tuple
         """Gives the requests for jobs that are under way; set by who knows."""
@@ -148,13 +148,12 @@ class StatusBoard:
         """GitLab gave a job: the card to note its life on."""
         labels = self.labels(runner)
         card = JobCard(job, labels, clock=self.clock, meter=self.meter, closed=self._close)
-        self.jobs[job.id] = card
+        self.jobs.append(card)
         self.meter.job_taken(labels, job)
         return card
 
     def _close(self, card: JobCard) -> None:
-        if self.jobs.get(card.id) is card:
-            del self.jobs[card.id]
+        self.jobs.remove(card)
         self.recent.append(card)
 
     # GitLab and clusters -----------------------------------------------------------------------------------------

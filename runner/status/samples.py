@@ -19,7 +19,7 @@ def _jobs(board: StatusBoard) -> Samples:
     counted: Counter[tuple[str, ...]] = Counter(
         {(*row.labels.values, "idle", "idle", "idle"): 0 for row in board.runners}
     )
-    counted.update((*card.labels.values, card.state, card.stage, card.executor_stage) for card in board.jobs.values())
+    counted.update((*card.labels.values, card.state, card.stage, card.executor_stage) for card in board.jobs)
     return counted.items()
 
 
@@ -61,8 +61,8 @@ SAMPLES: Mapping[str, Callable[[StatusBoard], Samples]] = MappingProxyType(
         ),
         "gitlab_runner_worker_slots_number": lambda board: (((), board.concurrent),),
         "gitlab_runner_process_state_info": lambda board: (((board.state.value,), 1),),
-        "runner_final_states_waiting": lambda board: (((), sum(card.finishing for card in board.jobs.values())),),
-        "runner_removals_under_way": lambda board: (((), sum(card.removing for card in board.jobs.values())),),
+        "runner_final_states_waiting": lambda board: (((), sum(card.finishing for card in board.jobs)),),
+        "runner_removals_under_way": lambda board: (((), sum(card.removing for card in board.jobs)),),
         "runner_gitlab_silence_seconds": lambda board: (
             (labels.values, seconds) for labels, seconds in board.gitlab_silence().items()
         ),

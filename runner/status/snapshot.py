@@ -19,7 +19,7 @@ def snapshot(board: StatusBoard) -> dict[str, Any]:
     """Write the board as JSON has it; moments are seconds before now."""
     now = board.clock()
     running: dict[tuple[str, str, str], int] = {}
-    for card in board.jobs.values():
+    for card in board.jobs:
         running[card.labels.values] = running.get(card.labels.values, 0) + 1
     silence = board.gitlab_silence()
     return {
@@ -44,7 +44,7 @@ def snapshot(board: StatusBoard) -> dict[str, Any]:
             }
             for row in board.runners
         ],
-        "jobs": [_job(card, now) for card in board.jobs.values()],
+        "jobs": [_job(card, now) for card in board.jobs],
         "recent": [_job(card, now) for card in reversed(board.recent)],
     }
 
@@ -79,5 +79,5 @@ def job_list(board: StatusBoard) -> str:
     return "".join(
         f"url={card.url} state={card.state} stage={card.stage} executor_stage={card.executor_stage}"
         f" duration={format_duration(card.duration)}\n"
-        for card in board.jobs.values()
+        for card in board.jobs
     )

@@ -68,7 +68,7 @@ def test_card_when_a_job_lives() -> None:
         ("removal", 106, 106),
     ]
     assert (card.duration, card.state) == (6, "success")
-    assert (board.jobs, list(board.recent)) == ({}, [card])
+    assert (board.jobs, list(board.recent)) == ([], [card])
 
 
 @pytest.mark.parametrize(
