@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.main import root
+from runner.cli.main import GONE, root
 from runner.cli.register_flags import FLAGS
 from runner.cli.runner_flags import ALSO
 from runner.config.inputs import inputs
@@ -17,8 +17,8 @@ _INTRODUCTION = """\
 # Commands
 
 The commands of GitLab Runner that scripts call, under its names, with its flags, variables, lines and exit codes. In
-the image they answer to `gitlab-runner` and `gitlab-ci-multi-runner` in `/usr/bin` too. `exec`, which is gone in the
-original, is `runner local`.
+the image they answer to `gitlab-runner` and `gitlab-ci-multi-runner` in `/usr/bin` too. All variables of all years are
+in [environment.md](environment.md).
 
 ```sh
 export CI_SERVER_URL=https://gitlab.example.com CI_SERVER_TOKEN=glrt-...
@@ -78,6 +78,16 @@ _ACTS = (
         "asks nobody",
     ),
     (
+        "`lint`",
+        "checks config.toml, as `runner config check` does; 1 for warnings too",
+        "asks nobody",
+    ),
+    (
+        "`status`",
+        "prints whether a `runner run` is at work in this container or on this host; 1 when none is",
+        "asks nobody",
+    ),
+    (
         "`version`",
         "prints version, revision and platform",
         "asks nobody",
@@ -86,6 +96,13 @@ _ACTS = (
 """Command, what it does, and what comes of it when GitLab is away or refuses."""
 
 _AFTERWARDS = """\
+`artifacts-downloader`, `artifacts-uploader`, `cache-archiver`, `cache-extractor`, `cache-init` and `read-logs` are the
+helper's, as `gitlab-runner-helper` and `runner helper` too. `install`, `uninstall`, `start`, `stop` and `restart` end
+with 1 and a sentence: this program manages no service of a host, the chart or a unit of systemd does
+([running.md](running.md)). Of the original's other commands these are not here:
+
+{gone}
+
 With a token that begins with `glrt-` the settings of the runner are GitLab's: tags, lock, access level and the like are
 refused beside `--token`, and left out with a warning beside `--registration-token`, where scripts of former times give
 it.
@@ -98,8 +115,9 @@ This page is made from the source.
 
 def page() -> str:
     """The whole page, in Markdown."""
-    sections = [_command(name) for name in ("unregister", "verify", "reset-token", "run-single", "list")]
-    return "\n".join([_INTRODUCTION, _acts(), _AFTERWARDS, _register(), _keys(), *sections])
+    sections = [_command(name) for name in ("run", "unregister", "verify", "reset-token", "run-single", "list")]
+    gone = "\n".join(f"- `{name}`: {instead}." for name, instead in GONE.items())
+    return "\n".join([_INTRODUCTION, _acts(), _AFTERWARDS.replace("{gone}", gone), _register(), _keys(), *sections])
 
 
 def _acts() -> str:
@@ -140,7 +158,8 @@ def _command(name: str) -> str:
     assert command is not None
     rows = []
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and not (parameter.name or "").startswith("key_"):
+        is_shown = isinstance(parameter, click.Option) and not parameter.hidden
+        if is_shown and not (parameter.name or "").startswith("key_"):
             about = (parameter.help or "").partition("  [env: ")
             env = str(parameter.envvar or about[2].removesuffix("]"))
             spellings = " ".join(f"`{spelling}`" for spelling in parameter.opts)

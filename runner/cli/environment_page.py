@@ -117,7 +117,7 @@ def _process() -> Iterator[Row]:
     for name, field in ProcessSettings.model_fields.items():
         assert isinstance(field.validation_alias, AliasChoices)
         names = [str(choice) for choice in field.validation_alias.choices if str(choice).isupper()]
-        default = "" if field.default_factory or field.default is None else f"`{field.default}`"
+        default = "" if field.default_factory or field.default in {None, ""} else f"`{field.default}`"
         yield (
             _code(names),
             _code(flags.get(name, ())),
