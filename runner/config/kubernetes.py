@@ -20,7 +20,7 @@ from runner.config.pod import PodKeys
 from runner.config.resources import ResourceKeys
 from runner.config.security import SecurityKeys
 from runner.config.timing import TimingKeys
-from runner.config.values import Quantity
+from runner.config.values import Flag, Quantity
 
 
 class RemainingKeys(Table):
@@ -28,6 +28,9 @@ class RemainingKeys(Table):
 
     suspend_pvc_size: Quantity = Field("20Gi", description="size of the volume of a suspended environment")
     suspend_pvc_storage_class: str = Field("", description="storage class of the volume of a suspended environment")
+    capacity_aware: Flag = Field(
+        False, description="ours: ask for no job while the namespace's ResourceQuotas have no room for another pod"
+    )
     autoscaler: AutoscalerConfig | None = Field(None, description="pods that keep room for jobs to come")
 
 

@@ -102,5 +102,8 @@ class Executor(Protocol):
     async def trouble(self) -> str:
         """Say in a few words why no job can run here now; empty when one can, as far as that is known. Never raises."""
 
+    async def has_room(self, beside: int) -> bool:
+        """Say whether a further job could start, beside as many that may be on their way. Never raises."""
+
     def environment(self, request: JobRequest, log: LogSink) -> Environment:
         """Give the place for a job; nothing is created before `prepare`."""

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,6 +20,7 @@ from runner.executor.health import until_services_answer
 from runner.executor.launching import PodLaunch
 from runner.executor.refusals import job_error, refusal
 from runner.executor.requesting import pod_request
+from runner.executor.room import Room, default_pod
 from runner.executor.session import PodSession
 from runner.executor.stages import AttachStages, ExecStages, Stages
 from runner.job.outcome import JobError
@@ -61,6 +63,8 @@ class KubernetesExecutor:
         self._default_helper_image = default_helper_image
         self._cluster = cluster
         self._selector = manager_selector(system_id=system_id, runner_token=runner.token)
+        pod = partial(default_pod, runner, system_id=system_id, default_helper_image=default_helper_image)
+        self._room = Room(runner, cluster, default_pod=pod)
 
     @property
     def shares_builds_dir(self) -> bool:
@@ -74,6 +78,10 @@ class KubernetesExecutor:
     async def trouble(self) -> str:
         """Say why the API server cannot be asked; empty when it can."""
         return await self._cluster.trouble()
+
+    async def has_room(self, beside: int) -> bool:
+        """Say whether the namespace's quotas have room for another pod, where `capacity_aware` asks for it."""
+        return await self._room.has_room(beside)
 
     def environment(self, request: JobRequest, log: LogSink) -> KubernetesEnvironment:
         """Give a job its pod, which is not created yet. Raises JobConfigurationError for what cannot become one."""
@@ -107,6 +115,7 @@ class KubernetesExecutor:
             selector=self._selector,
             record=_record(request, now=pod.now),
             home=self._home,
+            room=self._room,
         )
         return KubernetesEnvironment(cluster, request, launch, log, checks=checks, legacy=legacy)
 

@@ -7,12 +7,13 @@ Whatever there is of it at any moment, `remove` takes it away. Raises KubeError 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import anyio
 import structlog
 
 from runner.executor.availability import until_available, until_namespace_is_ready
@@ -23,26 +24,32 @@ from runner.executor.resources import Resources, all_of
 from runner.executor.service_ends import ServiceEnds
 from runner.executor.service_logs import ServiceLogs, shows_services
 from runner.executor.waiting import PodWait
+from runner.kube.errors import ForbiddenError
 from runner.podspec.containers import HONOR_ENTRYPOINT_FLAG
 from runner.podspec.creation import namespaces, objects_of_pod, secrets_before_pod, with_credentials
 from runner.podspec.events import EventTable
 from runner.podspec.labels import NAME_LABEL
 from runner.podspec.manifest import owner_reference
 from runner.podspec.names import RANDOM_ALPHABET, RANDOM_LENGTH, Names, object_name
+from runner.podspec.pending import rejection_sentence
 from runner.podspec.pod import build_pod
 from runner.podspec.pull import PullPolicies, next_attempt_line, pull_failure_line
+from runner.podspec.quota import never_fits
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from runner.executor.base import LogSink
     from runner.executor.cluster import Cluster
+    from runner.executor.room import Room
     from runner.executor.watching import PodWatch
     from runner.kube.client import KubeClient
     from runner.podspec.registry import RegistryLogin
     from runner.podspec.request import PodRequest
     from runner.podspec.secret import JobRecord
     from runner.podspec.trouble import Trouble
+
+T = TypeVar("T")
 
 CREATE_TIMEOUT = 120.0
 """Seconds for which a job waits for an API server that is away before its pod exists."""
@@ -70,6 +77,7 @@ class PodLaunch:
         selector: str,
         record: JobRecord,
         home: str,
+        room: Room,
     ) -> None:
         """`home` is the folder of the manager's user, where docker keeps registry credentials; empty for none."""
         self.pod = replace(pod, pull_policies=policies.current())
@@ -85,6 +93,8 @@ class PodLaunch:
         self._selector = selector
         self._record = record
         self._home = home
+        self._room = room
+        self._coming = room.expect()
         self._logins: tuple[RegistryLogin, ...] = ()
         self._table = EventTable()
         self._place: Resources | None = None
@@ -122,6 +132,7 @@ class PodLaunch:
     async def remove(self) -> None:
         """Delete the pod, with it everything that it owns, and the job's own namespace."""
         self._unfollow()
+        self._coming.arrived()
         async with AsyncExitStack() as last:
             last.push_async_callback(self._cluster.leave)
             if self._place:
@@ -130,6 +141,7 @@ class PodLaunch:
                 last.callback(self.watch.close)
             for resources in reversed(self._resources):
                 await resources.delete_all(grace_seconds=self._grace)
+            self._room.pod_gone()
 
     @property
     def _grace(self) -> float:
@@ -198,8 +210,11 @@ class PodLaunch:
         Only the Secrets that its containers need to start come before it, and get their owner after.
         """
         before = secrets_before_pod(self.pod, self._logins)
-        await resources.create_all(before, timeout=CREATE_TIMEOUT)
-        owner = owner_reference(await resources.create("pods", build_pod(self.pod), timeout=CREATE_TIMEOUT))
+        manifest = build_pod(self.pod)
+        await self._with_room(partial(resources.create_all, before, timeout=CREATE_TIMEOUT))
+        made = await self._with_room(partial(resources.create, "pods", manifest, timeout=CREATE_TIMEOUT))
+        self._coming.arrived()
+        owner = owner_reference(made)
         owned = objects_of_pod(self.pod, self._record, owner=owner)
         await all_of(
             (
@@ -207,6 +222,28 @@ class PodLaunch:
                 *(partial(resources.give_owner, kind, secret["metadata"]["name"], owner) for kind, secret in before),
             )
         )
+
+    async def _with_room(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Make something; where a quota is full wait until there is room, for at most `poll_timeout`. Raises KubeError.
+
+        What would not fit into an empty quota either is not waited for.
+        """
+        try:
+            return await make()
+        except ForbiddenError as full:
+            if not full.quota or never_fits(full.message):
+                raise
+            timeout, reason = self.pod.kubernetes.poll_timeout, rejection_sentence(full.message)
+        self._sink.note("warning", f"{reason}; the job waits for room, for at most {timeout:g} s")
+        deadline = anyio.current_time() + timeout
+        with self._room.parked():
+            while True:
+                await self._room.until_changed(deadline - anyio.current_time())
+                try:
+                    return await make()
+                except ForbiddenError as full:
+                    if not full.quota or anyio.current_time() >= deadline:
+                        raise
 
     def _choose_next(self, found: Trouble, attempt: int) -> None:
         """Move on to the next pull policy, where an image could not be had and one is left. Raises JobError."""

@@ -103,6 +103,11 @@ def _account_check(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
     return ("kubernetes", "resource_availability_check_max_attempts") if named and checked else None
 
 
+def _capacity_aware(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
+    kubernetes = runner.kubernetes
+    return ("kubernetes", "capacity_aware") if kubernetes.capacity_aware and not kubernetes.namespace_per_job else None
+
+
 def _ports(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
     return (OF_JOBS, "ports") if jobs.ports else None
 
@@ -186,6 +191,10 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
             verbs=("create", "get"),
             reason=f"a budget for each pod, which owns it; {_OWN}",
         ),
+    ),
+    (
+        _capacity_aware,
+        Right(resource="resourcequotas", verbs=("list",), reason="the look for room before a job is asked for"),
     ),
     (
         _flag("FF_WAIT_FOR_POD_TO_BE_REACHABLE"),

@@ -14,11 +14,12 @@ from structlog.testing import capture_logs
 from runner.executor import launching, patience, resources
 from runner.executor.cluster import Cluster
 from runner.executor.launching import PodLaunch
+from runner.executor.room import Room
 from runner.job.outcome import ImagePullError, JobConfigurationError, JobError
 from runner.kube.client import KubeClient
 from runner.kube.errors import ConflictError, ForbiddenError, KubeError
 from runner.kube.informer import PodInformer
-from runner.podspec.pod import own_containers
+from runner.podspec.pod import build_pod, own_containers
 from runner.podspec.pull import pull_policies
 from runner.podspec.secret import JobRecord
 from runner.testing.faults import FaultRule, Hold, Reply
@@ -56,7 +57,8 @@ def launched(client: KubeClient, sink: Sink) -> Launching:
         cluster = Cluster(connect, make_informer, home="default")
         record = JobRecord(payload=b"payload", plan=b"plan")
         policies = pull_policies(pod, own_containers(pod))
-        launch = PodLaunch(cluster, sink, pod, policies=policies, selector="", record=record, home="")
+        room = Room(pod.config, cluster, default_pod=lambda: build_pod(pod))
+        launch = PodLaunch(cluster, sink, pod, policies=policies, selector="", record=record, home="", room=room)
         async with anyio.create_task_group() as group:
             await group.start(cluster.serve)
             if wait:

@@ -37,6 +37,10 @@ class Room:
         """There is none."""
         return ""
 
+    async def has_room(self, beside: int) -> bool:
+        """There always is."""
+        return True
+
     def environment(self, request: JobRequest, log: LogSink) -> Room:
         """It is its own executor."""
         return self

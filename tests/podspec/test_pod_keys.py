@@ -41,6 +41,7 @@ ELSEWHERE = {
         "retry_backoff_max",
         "retry_limits",
         "print_pod_warning_events",
+        "capacity_aware",
     },
     "other objects than the pod": {"pod_disruption_budget"},
     "accepted, not acted on": {

@@ -69,6 +69,11 @@ NEEDS: dict[str, tuple[dict[str, Any], Verbs, tuple[str, ...]]] = {
         {("serviceaccounts", "get")},
         ("kubernetes", "resource_availability_check_max_attempts"),
     ),
+    "a look for room": (
+        {"capacity_aware": True},
+        {("resourcequotas", "list")},
+        ("kubernetes", "capacity_aware"),
+    ),
     "a namespace for each job": (
         {"namespace_per_job": True},
         {*(("namespaces", verb) for verb in ("create", "get", "delete")), ("serviceaccounts", "get")},

@@ -38,9 +38,10 @@ RESOURCES: dict[str, Resource] = {
         Resource("pods", "Pod", short_name="po", subresources=("status", "log", "exec", "attach", "eviction")),
         Resource("secrets", "Secret"),
         Resource("configmaps", "ConfigMap", short_name="cm"),
-        Resource("services", "Service", short_name="svc", subresources=("status",)),
+        Resource("services", "Service", short_name="svc", subresources=("status", "proxy")),
         Resource("serviceaccounts", "ServiceAccount", short_name="sa"),
         Resource("events", "Event", short_name="ev"),
+        Resource("resourcequotas", "ResourceQuota", short_name="quota", subresources=("status",)),
         Resource("persistentvolumeclaims", "PersistentVolumeClaim", short_name="pvc", subresources=("status",)),
         Resource(
             "poddisruptionbudgets", "PodDisruptionBudget", group="policy", short_name="pdb", subresources=("status",)
@@ -78,6 +79,8 @@ def parse_path(path: str) -> Target | None:
     namespace = ""
     if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"):
         _, namespace, *rest = rest
+    if rest[:1] == ["services"] and rest[2:3] == ["proxy"]:
+        rest = rest[:3]  # what follows is the service's own
     if not 1 <= len(rest) <= 3:
         return None
     resource = RESOURCES.get(rest[0])
