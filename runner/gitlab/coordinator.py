@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import anyio
@@ -90,8 +90,10 @@ class Coordinator:
         tls = self._sender.tls
         return (tls.cert_pem, tls.key_pem) if tls else ("", "")
 
-    async def request_job(self, *, long_poll: bool = True) -> JobReply:
+    async def request_job(self, *, long_poll: bool = True, session: Mapping[str, str] | None = None) -> JobReply:
         """Ask for a job once. Never raises for what GitLab or the network does: the reply says it.
+
+        `session` is how GitLab reaches the job that may come: `url`, `certificate`, `authorization`.
 
         With `long_poll` GitLab may hold the question until there is a job (it does so when it sees our cursor);
         without, it answers at once. `retry_after` is set whenever waiting is called for: GitLab's own word, or a wait
@@ -112,13 +114,18 @@ class Coordinator:
             farewell = _Farewell(shield, self._farewell_timeout)
             group.start_soon(farewell.watch)
             with shield:
-                reply = await self._ask(long_poll=long_poll, on_answer=farewell.answer_began)
+                reply = await self._ask(long_poll=long_poll, session=session, on_answer=farewell.answer_began)
             group.cancel_scope.cancel()
         if reply is None or reply.job is None:
             await anyio.lowlevel.checkpoint()
         # None is only possible when cancelled, and then the checkpoint has raised.
         assert reply is not None
         return reply
+
+    def renew(self, token: str) -> None:
+        """Ask with this token from now on, as GitLab takes the one before no more; jobs have tokens of their own."""
+        self._token = token
+        self._last_update = ""
 
     async def update_job(
         self,
@@ -194,17 +201,22 @@ class Coordinator:
         if self._owns_pool:
             await self._pool.aclose()
 
-    async def _ask(self, *, long_poll: bool, on_answer: Callable[[], None]) -> JobReply:
-        body: dict[str, object] = {"info": self._info.as_json(), "token": self._token}
+    async def _ask(
+        self, *, long_poll: bool, session: Mapping[str, str] | None, on_answer: Callable[[], None]
+    ) -> JobReply:
+        token = self._token
+        body: dict[str, object] = {"info": self._info.as_json(), "token": token}
         if self._system_id:
             body["system_id"] = self._system_id
         if long_poll and self._last_update:
             body["last_update"] = self._last_update
+        if session:
+            body["session"] = dict(session)
         call = Call(
             method="POST",
             path="jobs/request",
             route="jobs/request",
-            headers={"RUNNER-TOKEN": self._token, "Content-Type": JSON, "Accept": JSON},
+            headers={"RUNNER-TOKEN": token, "Content-Type": JSON, "Accept": JSON},
             content=orjson.dumps(body),
             answer_timeout=self._pool.timeouts.answer_timeout,
             reply_bytes=JOB_BYTES_MAX,
@@ -217,9 +229,12 @@ class Coordinator:
             return self._paced(
                 JobReply(answer=JobAnswer.UNUSABLE if unusable else JobAnswer.UNAVAILABLE, trouble=error)
             )
-        body_text = answer.body if answer.status == 201 else self._scrubbed(answer.body, self._token)
+        body_text = answer.body if answer.status == 201 else self._scrubbed(answer.body, token)
         reply = classify_job_reply(answer.status, answer.headers, body_text, now=time.time())
-        self._last_update = reply.last_update or self._last_update
+        if token == self._token:
+            self._last_update = reply.last_update or self._last_update
+        elif reply.answer is JobAnswer.FORBIDDEN:
+            return JobReply(answer=JobAnswer.NONE)  # renewed while GitLab held the question: the next has the new one
         if reply.unreadable is not None:
             # Nobody else will ever speak for this job: without a word it would stay "running" until its time-out.
             await self.update_job(

@@ -125,6 +125,7 @@ class Capacity:
         if line is None:
             others = [line.share for line in self._lines.values() if token is not None and line.token == token]
             line = self._lines[runner] = _Line(token, others[0] if others else _Share())
+        line.token = token  # another after its renewal; what is shared stays shared
         line.limit, line.request_concurrency = limit, max(1, request_concurrency)
         line.strict, line.adaptive = strict, adaptive
 
@@ -231,6 +232,11 @@ class Capacity:
         line.without_room = True
         line.ask_at = until
         self._forget(ask.runner)
+
+    def ask_now(self, runner: Hashable, now: float) -> None:
+        """Forget the wait of a runner that was left alone."""
+        if runner in self._lines:
+            self._lines[runner].ask_at = now
 
     def room_came(self, runner: Hashable, now: float) -> None:
         """There may be room where this runner's jobs go."""

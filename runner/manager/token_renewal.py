@@ -8,7 +8,7 @@ costs only a warning: the token then stays in memory and goes before the file's.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,8 +69,9 @@ class _Exchange:
 class TokenRenewal:
     """Renews the tokens of a configuration for as long as `run` runs.
 
-    `config_file` is where new tokens are written, None: nowhere. `renewed` is called with the whole configuration after
-    each change. `now` gives the wall clock's time with its zone: an expiry is a moment, not a span.
+    `config_file` is where new tokens are written, None: nowhere. `renewed` is called after each change with the `url`
+    and token that were, with the keys that came instead, and with the whole configuration. `now` gives the wall
+    clock's time with its zone: an expiry is a moment, not a span.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class TokenRenewal:
         config_file: Path | None,
         *,
         registrar_for: Callable[[RunnerConfig], Registrar],
-        renewed: Callable[[Config], None],
+        renewed: Callable[[Identity, Mapping[str, Any], Config], Awaitable[None]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -166,7 +167,7 @@ class TokenRenewal:
         if exchange.ours and exchange.credentials is None:
             self._tell_failure(watch, TimeoutError("GitLab or the configuration's file took too long."))
         elif exchange.ours:
-            self._take(runner, exchange)
+            await self._take(runner, exchange)
         else:
             # Its reload brings the new token; until then there is nothing to do here.
             log.info("the runner's token was renewed by another process", **_fields(runner))
@@ -216,11 +217,12 @@ class TokenRenewal:
             if filled(table, "token") == runner.token and api_root(filled(table, "url")) == runner.url
         ]
 
-    def _take(self, runner: RunnerConfig, exchange: _Exchange) -> None:
+    async def _take(self, runner: RunnerConfig, exchange: _Exchange) -> None:
         assert self._config is not None
         assert exchange.credentials is not None
         new = exchange.credentials
-        self._successors[(runner.url, runner.token)] = {
+        identity = runner.url, runner.token
+        self._successors[identity] = values = {
             "token": new.token,
             "token_obtained_at": exchange.obtained,
             "token_expires_at": new.expires_at,
@@ -231,7 +233,7 @@ class TokenRenewal:
         if watch := self._watches.get((runner.url, new.token)):
             # A GitLab whose tokens are too short-lived, or whose clock is wrong, is not asked without a pause.
             watch.due = max(watch.due, self._now() + timedelta(seconds=_RETRY_MIN))
-        self._renewed(config)
+        await self._renewed(identity, values, config)
 
     def _postpone(self, watch: _Watch, seconds: float) -> None:
         watch.due = self._now() + timedelta(seconds=seconds)

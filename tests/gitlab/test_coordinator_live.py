@@ -103,6 +103,30 @@ async def test_long_poll_brings_the_job_when_it_is_queued(gitlab: GitLabServer, 
     assert gitlab.violations == []
 
 
+async def test_token_that_is_renewed_under_a_held_question_is_no_refusal(
+    gitlab: GitLabServer, coordinator: Coordinator
+) -> None:
+    """GitLab refuses the question with the old token; the next has the new one, and no cursor of the old."""
+    await coordinator.request_job()
+    hold = Hold()
+    gitlab.faults.add(FaultRule("POST", REQUEST, hold))
+    caught = Caught()
+    async with anyio.create_task_group() as group:
+        group.start_soon(caught.ask, coordinator)
+        await hold.reached()
+        status, answer = gitlab.runners.reset({"token": gitlab.token})
+        assert status == 201
+        coordinator.renew(answer["token"])
+        hold.release()
+    assert caught.reply is not None
+    assert (caught.reply.answer, caught.reply.healthy) == (JobAnswer.NONE, True)
+    record = gitlab.queue(script=["true"])
+    reply = await coordinator.request_job()
+    assert reply.job is not None
+    assert (reply.job.id, record.request["token"]) == (record.id, answer["token"])
+    assert "last_update" not in record.request
+
+
 async def test_twenty_idle_polls_do_not_keep_another_runner_waiting() -> None:
     """Runners share connections and a process, and no idle one costs a busy one its turn."""
     tokens = tuple(f"glrt-{number:020d}" for number in range(21))

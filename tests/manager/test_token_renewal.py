@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import anyio
 import orjson
@@ -58,7 +59,9 @@ class Renewed:
         self.configs: list[Config] = []
         self._event = anyio.Event()
 
-    def __call__(self, config: Config) -> None:
+    async def __call__(self, identity: tuple[str, str], values: Mapping[str, Any], config: Config) -> None:
+        assert identity not in {(runner.url, runner.token) for runner in config.runners}
+        assert values["token"] in {runner.token for runner in config.runners}
         self.configs.append(config)
         self._event.set()
         self._event = anyio.Event()
