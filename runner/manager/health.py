@@ -61,6 +61,11 @@ class Health:
         """Whether GitLab accepts the runner, as far as is known."""
         return self._refusals < self._limit
 
+    @property
+    def refused(self) -> bool:
+        """Whether the last answer was a refusal."""
+        return self._refusals > 0
+
     def heard(self, answer: JobAnswer, fraction: float, *, retry_after: float | None = None) -> Verdict:
         """Take an answer, with the wait that it brought, and say what follows. `fraction` is random in [0, 1)."""
         if answer in _FINE:

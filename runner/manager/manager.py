@@ -84,7 +84,9 @@ class RunnerManager:
         self._aborted = ""
         self._places = Places()
         self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
-        self._scheduler = Scheduler(self._capacity, self._served, self._run_job, on_turn=self._note_turn)
+        self._scheduler = Scheduler(
+            self._capacity, self._served, self._run_job, has_room=self._has_room, on_turn=self._note_turn
+        )
         self._board.questions = self._questions
         self._board.clusters = self._look_at_places
 
@@ -167,6 +169,12 @@ class RunnerManager:
             if before:
                 before.retire()
         self._config = config
+        if len(entries) > config.concurrent:
+            log.warning(
+                "the runners take turns, for there are more of them than jobs may run",
+                runners=len(entries),
+                concurrent=config.concurrent,
+            )
         self._capacity.concurrent, self._capacity.check_interval = config.concurrent, config.check_interval
         for key, runner in entries.items():
             self._capacity.set_runner(
@@ -204,6 +212,9 @@ class RunnerManager:
                 await anyio.sleep_forever()
 
     # Jobs --------------------------------------------------------------------------------------------------------
+
+    async def _has_room(self, key: Hashable, beside: int) -> bool:
+        return await self._served[key].executor.has_room(beside)
 
     async def _run_job(self, key: Hashable, job: Job, place_gone: Callable[[], None]) -> None:
         """Run one job that the scheduler was given."""

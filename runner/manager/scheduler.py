@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-ROOM_INTERVAL = 5.0
+ROOM_INTERVAL = 2.0
 """Seconds until a place without room is looked at again; the end of a job there is heard of at once."""
 
 _OVERLOADED = frozenset({JobAnswer.THROTTLED, JobAnswer.UNAVAILABLE})
@@ -111,8 +111,15 @@ class Scheduler:
         self._healths.pop(runner, None)
 
     def set_health(self, runner: Hashable, health: Health) -> None:
-        """Begin anew with what is known of a runner's health: a configuration that is loaded clears it."""
+        """Begin anew with what is known of a runner's health: a configuration that is loaded clears it.
+
+        One that has been refused asks at once.
+        """
+        before = self._healths.get(runner)
         self._healths[runner] = health
+        if before and before.refused:
+            self._capacity.ask_now(runner, anyio.current_time())
+            self._wake()
 
     def health_of(self, runner: Hashable) -> Health:
         """How a runner stands with GitLab."""
