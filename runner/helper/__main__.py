@@ -13,6 +13,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # importing `typing` for it would cost the agent 8 ms
 if TYPE_CHECKING:
     from runner.helper.console import Console
+    from runner.helper.flags import Flag
 
 COMMANDS = {
     "agent": "runner.helper.agent",
@@ -72,16 +73,29 @@ def _run(words: Sequence[str], environ: Mapping[str, str], console: "Console") -
         names = ", ".join(sorted(COMMANDS))
         print(f"runner helper: no such command; there are: {names}", file=sys.stderr)
         return 1
-    command: Callable[[Sequence[str], Mapping[str, str], Console], int | None] = import_module(module).main
+    loaded = import_module(module)
+    if words[1:2] in (("--help",), ("-help",), ("-h",)):
+        return _print_flags(words[0], getattr(loaded, "_FLAGS", ()))
+    command: Callable[[Sequence[str], Mapping[str, str], Console], int | None] = loaded.main
     return command(words[1:], environ, console) or 0
+
+
+def _print_flags(command: str, flags: Sequence["Flag"]) -> int:
+    """Name the flags, which scripts look for in what a helper says of its command."""
+    print(f"usage: gitlab-runner-helper {command} [flags]")
+    for flag in flags:
+        value = "" if flag.kind == "boolean" else " value"
+        print(f"  --{flag.name}{value}{f'  [${flag.env}]' if flag.env else ''}")
+    return 0
 
 
 def _print_version() -> int:
     from runner import __version__
 
     print(f"Version:      {__version__}\nGit revision: {os.environ.get('RUNNER_REVISION', 'unknown')}")
-    # A script looks for this: a helper that takes signed addresses from there needs none in its arguments.
-    print("Cache links:  RUNNER_CACHE_LINKS")
+    # A script looks for these: a helper that takes signed addresses from there needs none in its arguments, and one
+    # that takes a file of variables can upload in parts.
+    print("Cache links:  RUNNER_CACHE_LINKS, env-file")
     return 0
 
 

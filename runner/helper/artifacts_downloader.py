@@ -1,12 +1,13 @@
 """`gitlab-runner-helper artifacts-downloader`: fetches another job's artifacts and extracts them.
 
 They come into a temporary file first and are extracted when they are whole. What is missing or forbidden ends it at
-once; trouble of the server or the network is tried twice more.
+once; trouble of the server or the network is tried twice more, from where it broke off if the server can.
 """
 
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
 from runner.helper.archives.formats import extract_archive
@@ -15,7 +16,9 @@ from runner.helper.console import Console, Field, HelperError
 from runner.helper.coordinator import FLAGS, JobArtifacts, status_words
 from runner.helper.flags import Flag, parse_flags
 from runner.helper.transfer.attempts import attempts
-from runner.helper.transfer.http import Reply, TransferError, Write, request
+from runner.helper.transfer.download import Download
+from runner.helper.transfer.http import Reply, TransferError, request
+from runner.helper.transfer.meter import Meter
 
 REDIRECTS = 10
 
@@ -38,15 +41,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> N
     staging = given.text("archiver-staging-dir") or None
     try:
         with tempfile.NamedTemporaryFile(prefix="artifacts-", dir=staging) as file:
-
-            def download(number: int) -> None:
-                file.seek(0)
-                file.truncate()
-                _download(source, file.write, console, direct=direct and number == 1)
-                file.flush()
-
+            meter = Meter("Downloading artifacts", interval=given.seconds("transfer-meter-frequency"))
+            download = Download(cast("BinaryIO", file), meter)
             attempts(
-                download,
+                lambda number: _download(source, download, console, direct=direct and number == 1),
                 tries=given.number("retry") + 1,
                 console=console,
                 pause=lambda _: given.seconds("retry-time"),
@@ -60,9 +58,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> N
         raise HelperError(f"{error.filename or staging or tempfile.gettempdir()}: {error.strerror}") from error
 
 
-def _download(source: JobArtifacts, write: Write, console: Console, *, direct: bool) -> None:
+def _download(source: JobArtifacts, download: Download, console: Console, *, direct: bool) -> None:
     url = source.address + ("?direct_download=true" if direct else "")
-    headers = source.headers()
+    headers = source.headers() | download.headers()
     mark = headers["X-Request-ID"]
     for _ in range(REDIRECTS):
         with request("GET", url, headers=headers, tls=source.tls if _same(url, source.url) else None) as reply:
@@ -71,19 +69,20 @@ def _download(source: JobArtifacts, write: Write, console: Console, *, direct: b
                 console.info(f"Direct download from {urlsplit(urljoin(url, location)).netloc}")
                 url = urljoin(url, location)
                 if not _same(url, source.url):
-                    headers = {}  # the token is for GitLab alone
+                    headers = download.headers()  # the token is for GitLab alone
                 continue
-            _receive(reply, source, write, console, mark=mark)
+            _receive(reply, source, download, console, mark=mark)
             return
     raise TransferError(f"GitLab redirects more than {REDIRECTS} times", status=310)
 
 
-def _receive(reply: Reply, source: JobArtifacts, write: Write, console: Console, *, mark: str) -> None:
+def _receive(reply: Reply, source: JobArtifacts, download: Download, console: Console, *, mark: str) -> None:
     what = "Downloading artifacts from coordinator..."
     fields: dict[str, Field] = {"id": source.job, "correlation_id": reply.headers.get("X-Request-Id", mark)}
-    if reply.status == 200:
-        for data in reply.read():
-            write(data)
+    if reply.status in (200, 206, 416):
+        if reply.status == 206:
+            console.info(f"{what} going on at byte {download.size}", **fields)
+        download.take(reply)
         console.info(f"{what} ok", **fields)
         return
     words = {401: "unauthorized", 403: "forbidden", 404: "not found"}

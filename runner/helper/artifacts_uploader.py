@@ -19,6 +19,7 @@ from runner.helper.coordinator import FLAGS, JobArtifacts, status_words
 from runner.helper.flags import Flag, Given, parse_flags
 from runner.helper.transfer.attempts import attempts
 from runner.helper.transfer.http import Body, Reply, TransferError, Write, request
+from runner.helper.transfer.meter import Meter
 
 TRIES = 3
 TRIES_WHILE_UNAVAILABLE = 6
@@ -147,8 +148,15 @@ class _Upload:
             f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n".encode()
         )
-        write_archive(form, self.names, root=self.root, level=self.level, write=write)
+        meter = Meter("Uploading artifacts", interval=self.given.seconds("transfer-meter-frequency"))
+
+        def send(data: bytes) -> None:
+            write(data)
+            meter.add(len(data))
+
+        write_archive(form, self.names, root=self.root, level=self.level, write=send)
         write(f"\r\n--{boundary}--\r\n".encode())
+        meter.finish()
 
 
 def _message(reply: Reply) -> str:

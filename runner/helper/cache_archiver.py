@@ -6,27 +6,34 @@ not packed again. What cannot be sent is exit code 1, which the job's script tur
 
 import json
 import os
+import signal
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from runner.helper.archives.entries import CHUNK_BYTES
 from runner.helper.archives.enumeration import Selection, enumerate_files
 from runner.helper.archives.formats import level_of, write_archive
 from runner.helper.cache_store import (
     FLAGS,
+    environment,
     http_date,
     metadata_of,
-    refusal,
-    refuse_gocloud,
     seconds_of,
     with_links,
     write_metadata,
 )
 from runner.helper.console import Console, HelperError
 from runner.helper.flags import Flag, Given, parse_flags
-from runner.helper.transfer.attempts import attempts
-from runner.helper.transfer.http import Body, TransferError, Write, request, shown
+from runner.helper.transfer.http import Body, TransferError, request, shown
+from runner.helper.transfer.meter import Meter
+from runner.helper.transfer.parts import Part, Sending, send_parts
+from runner.helper.transfer.refusals import refusal
+
+TYPE_CHECKING = False  # importing `typing` for it costs a command 8 ms
+if TYPE_CHECKING:
+    from runner.helper.gocloud import StoreObject
 
 _FORMATS = ("zip", "tarzstd", "zipzstd")
 _FLAGS = (
@@ -51,7 +58,6 @@ def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> N
     archive = given.text("file")
     if not archive:
         raise HelperError("Missing --file")
-    refuse_gocloud(given, "gocloud-url")
     root = os.getcwd()
     selection = Selection(given.texts("path"), given.texts("exclude"), given.boolean("untracked"))
     names = enumerate_files(selection, root=root, console=console, environ=environ)
@@ -70,8 +76,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> N
             console.info("Primary cache already exists remotely, skipping upload")
             return
     else:
-        _pack(given, archive, names, root, console=console)
-    _send(given, archive, console)
+        _pack(given, environ, archive, names, root, console=console)
+    _send(given, environ, archive, console)
 
 
 def _is_current(archive: str, names: Sequence[str], root: str) -> bool:
@@ -94,7 +100,9 @@ def _is_remote(given: Given, console: Console) -> bool:
         return False
 
 
-def _pack(given: Given, archive: str, names: Sequence[str], root: str, *, console: Console) -> None:
+def _pack(
+    given: Given, environ: Mapping[str, str], archive: str, names: Sequence[str], root: str, *, console: Console
+) -> None:
     folder = os.path.dirname(archive) or "."
     form = given.text("compression-format").lower()
     level = level_of(given.text("compression-level"), console)
@@ -111,16 +119,17 @@ def _pack(given: Given, archive: str, names: Sequence[str], root: str, *, consol
                 os.unlink(temporary)
     except OSError as error:
         raise HelperError(f"the cache cannot be archived: {error.filename or folder}: {error.strerror}") from error
-    write_metadata(archive, _metadata(given, console), console)
+    write_metadata(archive, _metadata(given, environment(given, environ), console), console)
 
 
-def _metadata(given: Given, console: Console) -> dict[str, str]:
+def _metadata(given: Given, environ: Mapping[str, str], console: Console) -> dict[str, str]:
+    """What is kept with the archive: of the headers, of `--metadata`, of the variable in the file of variables."""
     found = metadata_of(_headers(given))
-    if given.text("metadata"):
-        try:
-            found |= {str(key): str(value) for key, value in json.loads(given.text("metadata")).items()}
-        except (ValueError, AttributeError):
-            console.warning("--metadata is no JSON object and is left out")
+    text = given.text("metadata") or environ.get("CACHE_METADATA", "")
+    try:
+        found |= {str(key): str(value) for key, value in json.loads(text or "{}").items()}
+    except (ValueError, AttributeError):
+        console.warning("--metadata is no JSON object and is left out")
     return found
 
 
@@ -130,9 +139,9 @@ def _headers(given: Given) -> list[tuple[str, str]]:
     return [(name.strip(), value.strip()) for name, _, value in pairs if name.strip().lower() not in ("host", "")]
 
 
-def _send(given: Given, archive: str, console: Console) -> None:
-    url = given.text("url")
-    if not url:
+def _send(given: Given, environ: Mapping[str, str], archive: str, console: Console) -> None:
+    url, gocloud = given.text("url"), given.text("gocloud-url")
+    if not (url or gocloud):
         console.info(
             "No URL provided, cache will not be uploaded to shared cache server. Cache will be stored only locally."
         )
@@ -143,26 +152,68 @@ def _send(given: Given, archive: str, console: Console) -> None:
             f"Cache archive size ({size}) is too big (Limit is set to {limit}). Cache will be stored only locally."
         )
         return
-
-    def put(_: int) -> None:
-        console.info(f"Uploading {os.path.basename(archive)} to {shown(url)}")
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Last-Modified": http_date(os.path.getmtime(archive)),
-            **dict(_headers(given)),
-        }
-        body = Body(lambda write: _read(archive, write), size)
-        with request("PUT", url, headers=headers, body=body, timeout=seconds_of(given)) as reply:
-            if not 200 <= reply.status < 300:
-                raise refusal(reply)
-
+    console.info(f"Uploading {os.path.basename(archive)} to {shown(gocloud or url)}")
+    meter = Meter("Uploading cache", interval=given.seconds("transfer-meter-frequency"), total=size)
+    sending = Sending(
+        part_bytes=max(1, given.number("chunk-size")),
+        at_once=given.number("concurrency"),
+        tries=given.number("retry") + 1,
+        pause=given.seconds("retry-time"),
+        timeout=seconds_of(given),
+        meter=meter,
+        console=console,
+    )
     try:
-        attempts(put, tries=given.number("retry") + 1, console=console, pause=lambda _: given.seconds("retry-time"))
+        with interrupted_by_term():
+            _target(given, environ, archive, console).send(archive, size, sending)
     except TransferError as error:
         raise HelperError(str(error)) from error
+    meter.finish()
 
 
-def _read(archive: str, write: Write) -> None:
-    with open(archive, "rb", buffering=0) as file:
-        while data := file.read(CHUNK_BYTES):
-            write(data)
+def _target(given: Given, environ: Mapping[str, str], archive: str, console: Console) -> "StoreObject":
+    """Where the archive goes: a store's own address, blocks of Azure, or one request."""
+    from runner.helper.gocloud import Blob, open_object
+    from runner.helper.transfer.azure import KIND
+
+    around = environment(given, environ)
+    if gocloud := given.text("gocloud-url"):
+        return open_object(gocloud, around, metadata=_metadata(given, around, console))
+    headers = dict(_headers(given))
+    if any(name.lower() == KIND for name in headers):
+        return Blob(given.text("url"), headers)
+    date = http_date(os.path.getmtime(archive))
+    return _SignedPut(given.text("url"), {"Content-Type": "application/octet-stream", "Last-Modified": date, **headers})
+
+
+@dataclass(frozen=True, slots=True)
+class _SignedPut:
+    """One request to a signed address."""
+
+    url: str
+    headers: Mapping[str, str]
+
+    def signed(self, _method: str) -> str:
+        return self.url
+
+    def send(self, path: str, size: int, sending: Sending) -> None:
+        def put(_part: Part, body: Body, left: float) -> None:
+            with request("PUT", self.url, headers=self.headers, body=body, timeout=left) as reply:
+                if not 200 <= reply.status < 300:
+                    raise refusal(reply)
+
+        send_parts(path, [Part(1, 0, size)], put, sending=sending)
+
+
+@contextmanager
+def interrupted_by_term() -> Iterator[None]:
+    """Let TERM be an interrupt, so that an upload that is canceled clears up; whatever it was before, it is again."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

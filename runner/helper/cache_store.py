@@ -13,7 +13,6 @@ from email.utils import parsedate_to_datetime
 
 from runner.helper.console import Console, HelperError
 from runner.helper.flags import Flag, Given
-from runner.helper.transfer.http import Reply, TransferError
 
 FLAGS = (
     Flag("file"),
@@ -29,8 +28,6 @@ FLAGS = (
     Flag("transfer-meter-frequency", kind="duration", env="TRANSFER_METER_FREQUENCY", default=0.0),
 )
 METADATA_FILE = "metadata.json"
-
-_XML = re.compile(r"<(Code|Message)>([^<]{1,300})</")
 
 LINKS = "RUNNER_CACHE_LINKS"
 """The variable with signed addresses, by the names of their flags: others can read arguments (decision 010)."""
@@ -61,19 +58,11 @@ def seconds_of(given: Given) -> float:
     return 60.0 * (given.number("timeout") or 10)
 
 
-def refuse_gocloud(given: Given, *names: str) -> None:
-    """Raise HelperError for addresses that need a cloud's own client library, which this helper has not."""
-    if any(given.text(name) for name in names):
-        raise HelperError("addresses of --gocloud-url are not supported by this helper: it takes signed URLs (--url)")
+def environment(given: Given, environ: Mapping[str, str]) -> dict[str, str]:
+    """What stands in `--env-file`, above what is around. Raises HelperError."""
+    from runner.helper.gocloud import read_env_file
 
-
-def refusal(reply: Reply) -> TransferError:
-    """Say why a store refuses, with the code and the sentence of its XML."""
-    found = dict(_XML.findall(reply.text()))
-    words = f"received: {reply.status} {reply.reason}".rstrip()
-    if found:
-        words += f". Request failed with code: {found.get('Code', '')}, message: {found.get('Message', '')}"
-    return TransferError(words, status=reply.status)
+    return {**environ, **read_env_file(given.text("env-file"))}
 
 
 def modified_at(headers: Mapping[str, str]) -> float:

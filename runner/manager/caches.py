@@ -7,6 +7,7 @@ process's log and a line in the job's; the stage goes on without addresses. An a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -92,7 +93,9 @@ class _Signer:
         head = await self._url("HEAD", name)
         if self._upload:
             request = await self._store.sign("PUT", name, expiry=self._expiry, metadata={"cachekey": key.shown})
-            return CacheLinks(request.url, head, request.headers)
+            loan = await self._store.lend(name)
+            links = CacheLinks(request.url, head, request.headers)
+            return replace(links, gocloud_url=loan.gocloud_url, environment=loan.environment) if loan else links
         other = self._name(key.alternate(hashed=self._hashed), hashed=not self._hashed)
         return CacheLinks(
             await self._url("GET", name),

@@ -18,12 +18,22 @@ from runner.job.outcome import JobConfigurationError
 from runner.job.payload import Artifact, Cache
 from runner.job.stages import Stage
 from runner.shell.bash import ShellWriter, quote, quote_words
-from runner.shell.cache_links import LINKS_VARIABLE, VERSION, write_download_links, write_upload_links
+from runner.shell.cache_links import (
+    LINKS_VARIABLE,
+    VERSION,
+    remove_loan,
+    write_download_links,
+    write_loan,
+    write_upload_links,
+)
 from runner.shell.context import ScriptContext
 from runner.shell.prologue import write_ownership, write_prologue
 
 CACHE_ARCHIVE = "cache.zip"
 """A local archive's name, whatever its format."""
+
+_LOAN = "gitlab_runner_cache_env"
+"""The file with what is lent for an upload, in the project's folder for passing files."""
 
 _POLICIES = frozenset({"pull-push", "pull", "push"})
 _LAST_KEY = "CACHE_FALLBACK_KEY"
@@ -217,10 +227,13 @@ def _archive(writer: ShellWriter, context: ScriptContext, entry: Cache) -> None:
             alternate = key.alternate(hashed=_hashed(context))
             file = _local_archive(context, alternate) if alternate else ""
             write_upload_links(writer, context.helper_command, links, alternate_file=file)
+            write_loan(writer, context.helper_command, links, file=context.temporary(_LOAN))
         with writer.when(_call(writer, context, key, words)):
             writer.notice("Created cache")
             writer.otherwise()
             writer.warning("Failed to create cache")
+        if links:
+            remove_loan(writer, links, file=context.temporary(_LOAN))
 
 
 def _call(writer: ShellWriter, context: ScriptContext, key: CacheKey, words: Sequence[str]) -> str:

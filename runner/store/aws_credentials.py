@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,8 +22,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import anyio
 
+from runner.helper.transfer.sigv4 import AwsCredentials, Scope, presign
 from runner.store.base import StoreError
-from runner.store.sigv4 import AwsCredentials, Scope, presign
 
 RENEW_BEFORE = 900.0
 """Seconds before their end at which credentials are asked for anew: what is signed with them ends with them."""
@@ -112,31 +113,41 @@ class EnvironmentCredentials:
             ) from error
 
 
+@dataclass(frozen=True, slots=True)
 class RoleCredentials:
-    """Credentials of a role, taken on for an hour with those of `base`; at most `limit` at once, -1: any number."""
+    """Credentials of a role, taken on for an hour with those of `base`."""
 
-    def __init__(self, arn: str, base: Source, *, environ: Mapping[str, str], region: str, limit: int) -> None:
-        self._arn = arn
-        self._base = base
-        self._url = sts_endpoint(environ, region)
-        self._region = region
-        self._limiter = anyio.CapacityLimiter(limit if limit > 0 else float("inf"))
+    arn: str
+    base: Source
+    url: str
+    """Where roles are taken on: `sts_endpoint`."""
+    region: str
+    limiter: anyio.CapacityLimiter
+    """How many are taken on at once, by all who share it."""
+    policy: str = ""
+    """What the session is bound to, above the role's own limits."""
+
+    def bound_to(self, policy: str) -> RoleCredentials:
+        """Give a source of sessions that may do less than the role."""
+        return replace(self, policy=policy)
 
     async def __call__(self) -> AwsCredentials:
         """Take on the role. Raises StoreError."""
         query = {
             "Action": "AssumeRole",
             "Version": "2011-06-15",
-            "RoleArn": self._arn,
+            "RoleArn": self.arn,
             "RoleSessionName": _session_name(),
             "DurationSeconds": "3600",
         }
-        async with self._limiter:
+        if self.policy:
+            query["Policy"] = self.policy
+        async with self.limiter:
             url = presign(
                 "GET",
-                self._url,
-                credentials=await self._base(),
-                scope=Scope(self._region, "sts"),
+                self.url,
+                credentials=await self.base(),
+                scope=Scope(self.region, "sts"),
                 expiry=60,
                 now=datetime.now(UTC),
                 query=query,

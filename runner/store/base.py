@@ -24,6 +24,16 @@ class SignedRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """What an upload in parts needs, for which no address can be signed before its parts are known."""
+
+    gocloud_url: str
+    """The object's address as GitLab Runner's helper takes it; no secret."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Passing credentials that are good for the upload of this one object."""
+
+
 class CacheStore(Protocol):
     """One bucket or container."""
 
@@ -31,6 +41,12 @@ class CacheStore(Protocol):
         """Sign a request for the object `name`, good for `expiry` seconds or as long as the store allows.
 
         A PUT keeps `metadata` with the object where the store's signature can cover it. Raises StoreError.
+        """
+
+    async def lend(self, name: str) -> Loan | None:
+        """Lend credentials to upload the object `name` in parts; None where the configuration has no role for it.
+
+        Raises StoreError.
         """
 
 

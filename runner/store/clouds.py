@@ -16,7 +16,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore
 
-from runner.store.base import LONGEST_EXPIRY, Method, SignedRequest, StoreError, plain_metadata
+from runner.store.base import LONGEST_EXPIRY, Loan, Method, SignedRequest, StoreError, plain_metadata
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
@@ -48,6 +48,10 @@ class GoogleStore:
     async def sign(self, method: Method, name: str, *, expiry: float, metadata: Mapping[str, str]) -> SignedRequest:
         """Sign a request. The metadata is not kept. Raises StoreError."""
         return SignedRequest(await _signed(self._store, method, name, min(expiry, LONGEST_EXPIRY)))
+
+    async def lend(self, name: str) -> Loan | None:
+        """Lend nothing: Google takes objects of any size in one request."""
+        return None
 
 
 class BlobStore:
@@ -81,6 +85,10 @@ class BlobStore:
             return SignedRequest(url)
         kept = {f"x-ms-meta-{key}": value for key, value in plain_metadata(metadata).items()}
         return SignedRequest(url, {"x-ms-blob-type": "BlockBlob", **kept})
+
+    async def lend(self, name: str) -> Loan | None:
+        """Lend nothing: a signed address of Azure is good for each block of its blob."""
+        return None
 
 
 async def _signed(store: GCSStore | AzureStore, method: Method, name: str, expiry: float) -> str:

@@ -5,24 +5,36 @@ With keys in the configuration and a `BucketLocation` nothing is asked of the ne
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
+import anyio
 
-from runner.store.aws_credentials import EnvironmentCredentials, KeptCredentials, RoleCredentials, Source
-from runner.store.base import LONGEST_EXPIRY, Method, SignedRequest, StoreError, plain_metadata
-from runner.store.sigv4 import AwsCredentials, Scope, presign
+from runner.helper.transfer.s3_place import DEFAULT_REGION, S3Place
+from runner.helper.transfer.sigv4 import AwsCredentials, Scope, presign
+from runner.store.aws_credentials import (
+    EnvironmentCredentials,
+    KeptCredentials,
+    RoleCredentials,
+    Source,
+    sts_endpoint,
+)
+from runner.store.base import LONGEST_EXPIRY, Loan, Method, SignedRequest, StoreError, plain_metadata
 
 if TYPE_CHECKING:
     from runner.config.cache import CacheS3Config
 
-DEFAULT_REGION = "us-east-1"
+MOST_LOANS = 1000
+"""Objects whose passing credentials are kept, as in GitLab Runner."""
+
 LOCATION_TIMEOUT = 5.0
 """Seconds to ask a bucket for its region."""
 
@@ -44,20 +56,22 @@ class S3Store:
         self._encryption = _encryption(config)
         self._region = _region_of(config.bucket_location)
         self._environ = environ
+        limit = config.assume_role_max_concurrency or 5
+        self._limiter = anyio.CapacityLimiter(limit if limit > 0 else math.inf)
         self._sources: dict[str, Source] = {}
+        self._loans: dict[str, Source] = {}
 
     async def sign(self, method: Method, name: str, *, expiry: float, metadata: Mapping[str, str]) -> SignedRequest:
         """Sign a request; an upload's encryption and metadata are headers of it. Raises StoreError."""
         credentials = await self._credentials(method)
-        if not self._region:
-            self._region = await self._location(await self._credentials("GET"))
+        await self._find_region()
         headers = {}
         if method == "PUT":
             headers = {f"x-amz-meta-{key}": value for key, value in plain_metadata(metadata).items()}
             headers |= self._encryption
         url = presign(
             method,
-            endpoint(self._config, self._region) + quote(name, safe="/-_.~"),
+            place_of(self._config, self._region).object_address(name),
             credentials=credentials,
             scope=Scope(self._region),
             expiry=max(1.0, min(expiry, LONGEST_EXPIRY)),
@@ -65,6 +79,30 @@ class S3Store:
             headers=headers,
         )
         return SignedRequest(url, headers)
+
+    async def lend(self, name: str) -> Loan | None:
+        """Lend an upload role's credentials, bound by a policy to the one object. Raises StoreError."""
+        role = self._config.upload_role_arn or self._config.role_arn
+        if not role:
+            return None
+        await self._find_region()
+        policy = upload_policy(self._config.bucket_name, name, region=self._region, kms=self._has_kms())
+        if name not in self._loans:
+            self._loans[name] = self._taken(role, policy)
+            while len(self._loans) > MOST_LOANS:
+                del self._loans[next(iter(self._loans))]
+        self._loans[name] = source = self._loans.pop(name)  # the one that was asked for last goes last
+        found = await source()
+        url = place_of(self._config, self._region).gocloud_url(name, headers=self._encryption)
+        keys = {"AWS_ACCESS_KEY_ID": found.access_key, "AWS_SECRET_ACCESS_KEY": found.secret_key}
+        return Loan(url, {**keys, "AWS_SESSION_TOKEN": found.session_token, "AWS_PROFILE": ""})
+
+    def _has_kms(self) -> bool:
+        return any(value.startswith("aws:kms") for value in self._encryption.values())
+
+    async def _find_region(self) -> None:
+        if not self._region:
+            self._region = await self._location(await self._credentials("GET"))
 
     async def _credentials(self, method: Method) -> AwsCredentials:
         config = self._config
@@ -74,17 +112,28 @@ class S3Store:
         return await self._sources[role]()
 
     def _source(self, role: str) -> Source:
-        config = self._config
-        region = self._region or self._environ.get("AWS_REGION") or DEFAULT_REGION
-        if uses_keys(config):
-            base: Source = _given(AwsCredentials(config.access_key, config.secret_key, config.session_token))
-        else:
-            base = KeptCredentials(EnvironmentCredentials(self._environ, region=region))
-        if not role:
-            return base
-        limit = config.assume_role_max_concurrency
-        taken = RoleCredentials(role, base, environ=self._environ, region=region, limit=limit or 5)
-        return taken if config.disable_assume_role_credentials_caching else KeptCredentials(taken)
+        if role:
+            return self._taken(role)
+        if uses_keys(self._config):
+            config = self._config
+            return _given(AwsCredentials(config.access_key, config.secret_key, config.session_token))
+        return KeptCredentials(EnvironmentCredentials(self._environ, region=self._asked_region))
+
+    @property
+    def _asked_region(self) -> str:
+        """Where credentials are asked for."""
+        return self._region or self._environ.get("AWS_REGION") or DEFAULT_REGION
+
+    def _taken(self, role: str, policy: str = "") -> Source:
+        """The role's credentials, kept until they are about to end unless the configuration forbids it."""
+        if "" not in self._sources:
+            self._sources[""] = self._source("")
+        region = self._asked_region
+        taken = RoleCredentials(
+            role, self._sources[""], url=sts_endpoint(self._environ, region), region=region, limiter=self._limiter
+        )
+        source = taken.bound_to(policy) if policy else taken
+        return source if self._config.disable_assume_role_credentials_caching else KeptCredentials(source)
 
     async def _location(self, credentials: AwsCredentials) -> str:
         """Ask the bucket where it is. One that does not answer is taken for one of the oldest region."""
@@ -139,24 +188,42 @@ def uses_keys(config: CacheS3Config) -> bool:
 
 def endpoint(config: CacheS3Config, region: str) -> str:
     """Give the bucket's address, with a slash at its end."""
-    address, bucket = config.server_address.rstrip("/"), config.bucket_name
+    return place_of(config, region).address
+
+
+def place_of(config: CacheS3Config, region: str) -> S3Place:
+    """Say where the bucket is: GitLab Runner's rules."""
+    address = config.server_address.rstrip("/")
     custom = bool(address) and _without_port(address, "443") != _AMAZON
-    scheme = "http" if config.insecure and custom else "https"
-    host = _without_port(address, "80" if config.insecure else "443") if custom else _amazon_host(config, region)
+    host = _without_port(address, "80" if config.insecure else "443") if custom else ""
     path_style = config.path_style
     if path_style is None:
         path_style = custom and _VIRTUAL_HOSTS.fullmatch(urlsplit(f"//{host}").hostname or "") is None
-    # No certificate is for a host with dots in the bucket's name.
-    if path_style or (not custom and "." in bucket and not config.accelerate):
-        return f"{scheme}://{host}/{quote(bucket, safe='-_.~')}/"
-    return f"{scheme}://{bucket}.{host}/"
+    return S3Place(
+        config.bucket_name,
+        region,
+        f"{'http' if config.insecure else 'https'}://{host}" if custom else "",
+        path_style=path_style,
+        dual_stack=config.dual_stack,
+        accelerate=config.accelerate,
+    )
 
 
-def _amazon_host(config: CacheS3Config, region: str) -> str:
-    words = ["s3-accelerate"] if config.accelerate else ["s3"]
-    words += ["dualstack"] if config.dual_stack else []
-    words += [] if config.accelerate else [region]
-    return ".".join(words) + (".amazonaws.com.cn" if region.startswith("cn-") else ".amazonaws.com")
+def upload_policy(bucket: str, name: str, *, region: str, kms: bool) -> str:
+    """Give the policy of a session that may do nothing but upload one object, and take an upload back."""
+    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    # Amazon reads `*` and `?` in a resource as patterns, and `${` as a variable.
+    plain = name.replace("${", "${$}{").replace("*", "${*}").replace("?", "${?}")
+    statements = [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+            "Resource": f"arn:{partition}:s3:::{bucket}/{plain}",
+        }
+    ]
+    if kms:
+        statements.append({"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": "*"})
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 def _without_port(address: str, port: str) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from runner.store.base import CacheStore, Method, SignedRequest, StoreError
+from runner.store.base import CacheStore, Loan, Method, SignedRequest, StoreError
 from runner.store.s3 import S3Store
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ class BrokenStore:
         self._reason = reason
 
     async def sign(self, method: Method, name: str, *, expiry: float, metadata: Mapping[str, str]) -> SignedRequest:
+        """Raise StoreError."""
+        raise StoreError(self._reason)
+
+    async def lend(self, name: str) -> Loan | None:
         """Raise StoreError."""
         raise StoreError(self._reason)
 

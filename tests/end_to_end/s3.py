@@ -18,12 +18,18 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 ACCESS_KEY, SECRET_KEY = "AKIDTEST", "s3cret-of-the-store"
+SESSION_TOKEN = "t0ken-of-a-role"
 BUCKET = "runner-cache"
 REGION = "eu-central-1"
 
 _REFUSED = (
     b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code>"
     b"<Message>The request signature we calculated does not match.</Message></Error>"
+)
+_SESSION = (
+    "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>{}</AccessKeyId><SecretAccessKey>{}"
+    "</SecretAccessKey><SessionToken>{}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>"
+    "</AssumeRoleResult></AssumeRoleResponse>"
 )
 
 
@@ -48,6 +54,10 @@ class S3:
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.requests: list[Asked] = []
         self.secret_key = SECRET_KEY
+        self.policies: list[str] = []
+        """What sessions of roles were bound to, in the order in which they were taken on."""
+        self.refuse: Callable[[str, str], int] = lambda _method, _query: 0
+        """A status to answer a signed request with instead, by its method and query; 0: what is asked for."""
         self._inner: Callable[..., Iterable[bytes]] = DomainDispatcherApplication(create_backend_app)
         self._server = make_server(host, 0, self._answer, threaded=True, request_handler=_Quiet)
         self.address = f"{host}:{self._server.port}"
@@ -73,14 +83,22 @@ class S3:
         """Path below the bucket and status of each request with this method."""
         return [(one.path.removeprefix(f"/{BUCKET}/"), one.status) for one in self.requests if one.method == method]
 
-    def _inside(self, method: str, path: str) -> None:
-        request = Request(f"http://{self.address}{path}", method=method, headers={"X-Inside": "yes"})
+    def _inside(self, method: str, path: str) -> bytes:
+        owner = f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20310203/{REGION}/s3/aws4_request"
+        headers = {"X-Inside": "yes", **({"Authorization": owner} if method == "GET" else {})}
+        request = Request(f"http://{self.address}{path}", method=method, headers=headers)
         with urlopen(request, timeout=10) as reply:
             assert reply.status == 200
+            return bytes(reply.read())
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("HTTP_X_INSIDE"):
             return self._inner(environ, start)
+        asked = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+        if asked.get("Action") == "AssumeRole":
+            self.policies.append(asked.get("Policy", ""))
+            start("200 OK", [("Content-Type", "text/xml")])
+            return [_SESSION.format(ACCESS_KEY, self.secret_key, SESSION_TOKEN).encode()]
         headers = {
             name.removeprefix("HTTP_").replace("_", "-").lower(): value
             for name, value in environ.items()
@@ -96,7 +114,19 @@ class S3:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             seen("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(_REFUSED)))])
             return [_REFUSED]
+        if status := self.refuse(environ["REQUEST_METHOD"], environ["QUERY_STRING"]):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            seen(f"{status} As The Test Says", [("Content-Length", "0")])
+            return []
         return self._inner(environ, seen)
+
+    def uploads(self) -> int:
+        """How many uploads in parts have neither ended nor been taken back."""
+        return self._inside("GET", f"/{BUCKET}?uploads").count(b"<UploadId>")
+
+    def object(self, name: str) -> bytes:
+        """What is stored under a name."""
+        return self._inside("GET", f"/{BUCKET}/{name}")
 
     def _is_signed(self, environ: dict[str, Any], headers: dict[str, str]) -> bool:
         query, _, signature = environ["QUERY_STRING"].partition("&X-Amz-Signature=")

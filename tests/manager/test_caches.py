@@ -14,7 +14,7 @@ from runner.job.payload import Job
 from runner.manager.caches import CacheLinkMaker, CacheLinksError
 from runner.manager.material import Identity, JobMaterial, Place
 from runner.shell.cache_links import CacheLinks
-from runner.store.base import Method, SignedRequest, StoreError
+from runner.store.base import Loan, Method, SignedRequest, StoreError
 from runner.testing.payloads import job_payload
 
 IDENTITY = Identity(name="runner", version="1.2.3", revision="abc", system_id="r_0123456789ab", host="here")
@@ -26,6 +26,7 @@ class Store:
 
     def __init__(self, error: Exception | None = None, *, silent: bool = False) -> None:
         self.error = error
+        self.loan: Loan | None = None
         self.silent = silent
 
     async def sign(self, method: Method, name: str, *, expiry: float, metadata: Mapping[str, str]) -> SignedRequest:
@@ -35,6 +36,10 @@ class Store:
         if self.silent:
             await anyio.sleep_forever()
         return SignedRequest(f"{method} {name} {expiry:.0f}", dict(metadata))
+
+    async def lend(self, name: str) -> Loan | None:
+        """Lend what the test has to lend."""
+        return self.loan
 
 
 def material(*caches: dict[str, Any], **over: Any) -> JobMaterial:
@@ -71,6 +76,17 @@ async def test_links_when_caches_are_saved() -> None:
     assert links[1].url.startswith("PUT ")
     assert links[1].head_url.startswith("HEAD ")
     assert links[1].headers == {"cachekey": key}
+
+
+async def test_links_when_the_store_lends_for_an_upload() -> None:
+    """What is lent goes with the signed address, for uploads alone."""
+    store = Store()
+    store.loan = Loan("s3://b/k?region=r", {"AWS_ACCESS_KEY_ID": "lent"})
+    (links,) = (await CacheLinkMaker(store).links(material({}), "archive_cache")).values()
+    assert (links.gocloud_url, links.environment) == ("s3://b/k?region=r", {"AWS_ACCESS_KEY_ID": "lent"})
+    assert links.url.startswith("PUT ")
+    (fetched,) = (await CacheLinkMaker(store).links(material({}), "restore_cache")).values()
+    assert (fetched.gocloud_url, fetched.environment) == ("", {})
 
 
 @pytest.mark.parametrize("stage", ["get_sources", "step_script", "archive_cache_on_failure"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.config.model import RunnerConfig
+from runner.helper.gocloud import read_env_file
 from runner.job.payload import Job
 from runner.job.variables import Variable, Variables
 from runner.shell.archives import cache_keys
@@ -18,14 +19,18 @@ from runner.shell.cache_links import CacheLinks
 from runner.shell.scripts import ScriptContext, script_for
 
 HELPERS = {
-    "own": ("Version: 1 Cache links:  RUNNER_CACHE_LINKS", ""),
+    "own": ("Version: 1 Cache links:  RUNNER_CACHE_LINKS, env-file", ""),
     "old": ("Version: 13.6.0", "--url --file"),
     "new": ("Version: 19.0.0", "--url --head-url --alternate-url --alternate-head-url --alternate-file --check-url"),
 }
 """What a helper says of its version and of its flags."""
 
+LENDING = ("Version: 19.0.0", "--url --alternate-file --check-url --env-file")
+"""One that takes a file of variables too."""
+
 GET = CacheLinks("https://s/get?a=1&b=2", "https://s/head", {}, "https://s/other", "https://s/other-head")
 PUT = CacheLinks("https://s/put", "https://s/check", {"x-amz-meta-cachekey": "it's k"})
+LOAN = replace(PUT, gocloud_url="s3://b/k?region=r", environment={"AWS_ACCESS_KEY_ID": "lent", "ODD": "a\"$'\\b"})
 HASH = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"
 
 
@@ -51,9 +56,11 @@ def run(
     """The helper's calls: arguments behind `--timeout 10`, and the addresses in its environment."""
     root = Path(context.builds_dir)
     Path(context.project_dir).mkdir()
-    version, flags = HELPERS[kind]
+    version, flags = HELPERS.get(kind, LENDING)
     (root / "helper").write_text(
         f'#!/bin/sh\ncase "$*" in *--version*) echo "{version}"; exit;; *--help*) echo "{flags}" >&2; exit;; esac\n'
+        f'for word in "$@"; do case "$word" in *_cache_env) cp "$word" {root}/lent; stat -c %a "$word" >{root}/mode;; '
+        "esac; done\n"
         f'printf \'%s\\n\' "$@" "ENV=${{RUNNER_CACHE_LINKS-}}" . >> {root}/calls\n'
     )
     (root / "helper").chmod(0o755)
@@ -123,6 +130,29 @@ def test_archive_when_the_helper_is_of_a_kind(tmp_path: Path, kind: str) -> None
         newer = ["--alternate-file", file, "--check-url", "https://s/check"] if kind == "new" else []
         assert words == ["--path", "x", "--url", "https://s/put", "--header", header, *newer]
     assert none == {}
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
+@pytest.mark.parametrize("kind", [*HELPERS, "lending"])
+def test_archive_when_credentials_are_lent(
+    tmp_path: Path, kind: str, shell: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file of variables for a helper that knows them: in no argument, in no trace, and gone behind the call."""
+    context = make_context(tmp_path, Variable("CI_DEBUG_TRACE", "true"), links={"k": LOAN})
+    (tmp_path / "builds.tmp").mkdir()
+    ((words, _), (_, none)) = run("archive_cache", context, kind, shell)
+    file = f"{tmp_path}/builds.tmp/gitlab_runner_cache_env"
+    lent = ["--gocloud-url", "s3://b/k?region=r", "--env-file", file]
+    assert (words[-4:] == lent) is (kind in ("own", "lending"))
+    assert none == {}
+    read = read_env_file(str(tmp_path / "lent")) if kind in ("own", "lending") else LOAN.environment
+    assert read == LOAN.environment
+    assert not Path(file).exists()
+    if kind in ("own", "lending"):
+        assert (tmp_path / "mode").read_text() == "600\n"
+    said = capfd.readouterr()
+    assert "CI_DEBUG_TRACE" in said.err
+    assert "lent" not in (said.out + said.err).replace(f"{tmp_path}", "")
 
 
 @pytest.mark.parametrize(

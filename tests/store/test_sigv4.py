@@ -10,7 +10,7 @@ from botocore.auth import S3SigV4QueryAuth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from runner.store.sigv4 import AwsCredentials, Scope, presign
+from runner.helper.transfer.sigv4 import AwsCredentials, Scope, presign
 
 NOW = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
 KEYS = AwsCredentials("AKID", "s3cret/+key")

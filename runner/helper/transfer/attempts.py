@@ -17,7 +17,7 @@ def attempts(
     console: Console,
     pause: Callable[[int], float],
     again: Callable[[TransferError], bool] = lambda error: error.retriable,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> T:
     """Do it, and once more after a TransferError that `again` takes for curable. Raises the last one."""
     for number in range(1, tries + 1):

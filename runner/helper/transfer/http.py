@@ -57,6 +57,11 @@ class Reply:
     _response: http.client.HTTPResponse
     _deadline: float
 
+    @property
+    def length(self) -> int | None:
+        """Bytes that the body will have; None if the server does not say."""
+        return self._response.length
+
     def read(self) -> Iterator[bytes]:
         """Read the body. Raises TransferError if it ends before its length, or time runs out."""
         expected = self._response.length

@@ -1,7 +1,8 @@
 """Amazon's signature, version 4, in the query of a URL.
 
 Pure: the time is an argument. Written here because libraries that sign without asking the network cannot sign headers,
-and a store takes an upload's encryption and metadata only from headers that are signed.
+and a store takes an upload's encryption and metadata only from headers that are signed. The manager signs with it too:
+the helper, which stands alone, is where both can have it.
 """
 
 from __future__ import annotations
