@@ -8,6 +8,7 @@ and `verdict` makes the outcome of that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from runner.job.payload import Job
     from runner.job.variables import Variables
     from runner.job.verdict import Evidence
+    from runner.kube.exec import Terminal
+    from runner.kube.service_proxy import ServicePort
     from runner.shell.context import Script
     from runner.shell.directories import Directories
     from runner.trace.journal import Entry, ExitEntry, LostEntry, NoteEntry
@@ -81,6 +84,15 @@ class Environment(Protocol):
         """Run one attempt of a stage, drain its output and say what was seen.
 
         Setting `stop` ends the stage with TERM, a grace period and KILL. Raises JobError for what is no stage's doing.
+        """
+
+    def terminal(self) -> AbstractAsyncContextManager[Terminal]:
+        """Open a shell of a person's own where the scripts run, once `prepare` has returned. Raises KubeError."""
+
+    async def service_port(self, name: str, port: str) -> ServicePort | None:
+        """Give the way to a port that the job's images name, by its number or its own name; None for no such port.
+
+        Raises KubeError when it cannot be reached now.
         """
 
     async def remove(self) -> None:

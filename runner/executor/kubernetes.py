@@ -26,12 +26,17 @@ from runner.executor.stages import AttachStages, ExecStages, Stages
 from runner.job.outcome import JobError
 from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
-from runner.kube.errors import KubeError
+from runner.kube.errors import KubeError, UnavailableError
+from runner.kube.exec import open_terminal
+from runner.kube.service_proxy import ServicePort
+from runner.podspec.containers import BUILD
 from runner.podspec.health import HealthCheck, health_checks
 from runner.podspec.labels import manager_selector
+from runner.podspec.objects import proxied_port
 from runner.podspec.pod import build_pod, own_containers, pod_warnings
 from runner.podspec.pull import pull_policies
 from runner.podspec.secret import JobRecord
+from runner.podspec.status import is_ready, read_pod
 from runner.podspec.volumes import shares_builds_dir
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from runner.executor.base import JobRequest, LogSink
     from runner.job.verdict import Evidence
     from runner.kube.attach import AttachStream, ExecStream
+    from runner.kube.exec import Terminal
     from runner.shell.context import Script
 
 LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
@@ -168,6 +174,28 @@ class KubernetesEnvironment:
         if evidence.exit_code != 0:
             await self._launch.tell_warnings()
         return evidence
+
+    def terminal(self) -> AbstractAsyncContextManager[Terminal]:
+        """Open a shell in the build container; the pod runs."""
+        pod = self._launch.pod
+        return open_terminal(self._cluster.connected, pod.pod_namespace, pod.names.pod, container=BUILD)
+
+    async def service_port(self, name: str, port: str) -> ServicePort | None:
+        """Give the way to a port through the Service that was made for it.
+
+        As in GitLab Runner every container has to be ready, and the port's protocol must be http or https.
+        """
+        pod = self._launch.pod
+        found = proxied_port(pod, name, port)
+        if found is None:
+            return None
+        client = self._cluster.connected
+        subject = f"Cannot reach port {port} of {name}"
+        if not found.scheme:
+            raise UnavailableError(f"{subject}: its protocol is neither http nor https.", status=503)
+        if not is_ready(read_pod(await client.read("pods", pod.pod_namespace, pod.names.pod))):
+            raise UnavailableError(f"{subject}: not all containers of the job are ready.", status=503)
+        return ServicePort(client, pod.pod_namespace, found.service, port=found.number, scheme=found.scheme)
 
     async def _check_services(self, stages: Stages) -> None:
         """Wait until the services that name a port take connections."""

@@ -48,14 +48,22 @@ FEATURES: Final[Mapping[str, Feature]] = {
     "fallback_cache_keys": Feature(False, "caches are not kept yet"),
     "image_executor_opts": Feature(False, "options of an image for the executor are not applied yet"),
     "service_executor_opts": Feature(False, "the reference does not have it either"),
-    "session": Feature(False, "there is no session server"),
-    "terminal": Feature(False, "there is no session server"),
-    "proxy": Feature(False, "there is no session server"),
+    "session": Feature(False, "true where the configuration has a session server"),
+    "terminal": Feature(False, "true where the configuration has a session server"),
+    "proxy": Feature(False, "true where the configuration has a session server"),
     "vault_secrets": Feature(False, "secrets are not resolved from vaults"),
     "native_steps_integration": Feature(False, "run: is not executed"),
     "shared": Feature(False, "GitLab Runner sends false"),
 }
 """Every name that GitLab Runner sends, with our answer."""
+
+
+_OF_SESSIONS = frozenset({"session", "terminal", "proxy"})
+
+
+def features(*, sessions: bool = False) -> dict[str, bool]:
+    """Return the names with their answers; `sessions` says that the session server is on."""
+    return {name: feature.advertised or (sessions and name in _OF_SESSIONS) for name, feature in FEATURES.items()}
 
 
 def go_platform() -> tuple[str, str]:
@@ -77,9 +85,7 @@ class ClientInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
     operating_system: str = field(default_factory=lambda: go_platform()[0])
     architecture: str = field(default_factory=lambda: go_platform()[1])
-    features: Mapping[str, bool] = field(
-        default_factory=lambda: {name: feature.advertised for name, feature in FEATURES.items()}
-    )
+    features: Mapping[str, bool] = field(default_factory=features)
 
     def as_json(self) -> dict[str, object]:
         """Return the `info` object; empty texts are left out, `features` and `config` never are."""

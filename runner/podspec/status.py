@@ -113,6 +113,11 @@ def is_running(view: PodView) -> bool:
     return view.phase == "Running" and not view.deleted and all(agent and agent.running for agent in agents)
 
 
+def is_ready(view: PodView) -> bool:
+    """True when the pod runs and each of its containers is ready to be asked."""
+    return view.phase == "Running" and all(container.ready for container in view.containers if not container.init)
+
+
 def pod_fate(view: PodView, *, gone: bool = False) -> PodFate:
     """Tell the verdict what became of the pod; `gone` says that a GET confirmed its absence since."""
     disruption = view.disruption

@@ -25,10 +25,19 @@ ACCEPT = "accept"
 FINISH = "finish"
 """Sending the rest of the log and the final state."""
 REMOVAL = "removal"
+TERMINAL = "terminal"
+"""Nothing runs any more, but somebody has a terminal open."""
 OTHER_STEP = "step_other"
 """A step whose name is not one of GitLab's own: names of pipelines are no labels."""
 
-PHASES = (ACCEPT, *(stage.value for stage in Stage if stage is not Stage.RESOLVE_SECRETS), OTHER_STEP, FINISH, REMOVAL)
+PHASES = (
+    ACCEPT,
+    *(stage.value for stage in Stage if stage is not Stage.RESOLVE_SECRETS),
+    OTHER_STEP,
+    TERMINAL,
+    FINISH,
+    REMOVAL,
+)
 
 _STATES: Mapping[str, str] = {
     FailureReason.JOB_CANCELED: "canceled",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 import anyio.abc
 
 from runner.executor.base import JobRequest, LogSink
 from runner.job.verdict import Evidence
+from runner.kube.errors import KubeError
+from runner.kube.exec import Terminal
+from runner.kube.service_proxy import ServicePort
 from runner.manager.material import JobMaterial
 from runner.shell.cache_links import CacheLinks
 from runner.shell.context import Script
@@ -60,6 +64,14 @@ class Room:
         if stage is None:
             return Evidence(attempt, exit_code=0, drained=True)
         return await stage(attempt, stop)
+
+    def terminal(self) -> AbstractAsyncContextManager[Terminal]:
+        """There is no shell here."""
+        raise KubeError("A room has no terminal.")
+
+    async def service_port(self, name: str, port: str) -> ServicePort | None:
+        """Nor a service."""
+        return None
 
     async def remove(self) -> None:
         """Be gone, when the test lets it."""

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from runner.testing.cluster import streams
+from runner.testing.cluster import service_proxy, streams
 from runner.testing.cluster.access import Access, flag, verb_of
 from runner.testing.cluster.control import Cluster, Deletion
 from runner.testing.cluster.discovery import document
@@ -71,7 +71,7 @@ class Api:
         if target is None:
             raise no_such_path()
         self._access.authorize(verb_of(request.method, target, request.query), target)
-        if target.subresource in ("exec", "attach", "log"):
+        if target.subresource in ("exec", "attach", "log", "proxy"):
             return await self._stream(request, target)
         if target.subresource == "eviction":
             return await self._evict(request, target)
@@ -159,9 +159,13 @@ class Api:
         return answer
 
     async def _stream(self, request: web.Request, target: Target) -> web.StreamResponse:
+        answer: web.StreamResponse = web.Response()
+        if target.subresource == "proxy":
+            with self._counted(request):
+                answer = await service_proxy.proxy(request, target, self._cluster)
+            return answer
         pod = self._cluster.read(RESOURCES["pods"], target.namespace, target.name)
         serve = {"exec": streams.execute, "attach": streams.attach, "log": streams.log}[target.subresource]
-        answer: web.StreamResponse = web.Response()
         with self._counted(request):
             answer = await serve(request, pod, self._kubelet)
         return answer
