@@ -24,6 +24,13 @@ SLOW_PATIENCE = 30.0
 """The same for a question that GitLab may not hold: the server hangs."""
 
 
+REPORTS_MAX = 100
+"""Ends of one runner's jobs that may wait for GitLab beside new jobs, or `concurrent` where that is more.
+
+Each keeps its log: up to 64 KiB in memory, a longer one in a file.
+"""
+
+
 @dataclass(slots=True)
 class _Share:
     """What entries with the same token have in common: GitLab Runner counts jobs and requests by token."""
@@ -263,8 +270,8 @@ class Capacity:
     def finished(self, runner: Hashable, *, reporting: bool = False) -> None:
         """A job of this runner has ended and its place is gone, so the slot is free.
 
-        With `reporting` its end still has to reach GitLab; `reported` follows. A runner with as many of those as the
-        process may run jobs asks no more, for their logs lie here.
+        With `reporting` its end still has to reach GitLab; `reported` follows. A runner with too many of those asks
+        no more, for their logs lie here.
         """
         line = self._lines[runner]
         line.running -= 1
@@ -320,6 +327,6 @@ class Capacity:
         return self._wants(line) and line.ask_at <= now
 
     def _wants(self, line: _Line) -> bool:
-        if line.limit < 0 or line.share.asking >= line.requests or line.reporting >= self.concurrent:
+        if line.limit < 0 or line.share.asking >= line.requests or line.reporting >= max(self.concurrent, REPORTS_MAX):
             return False
         return line.limit == 0 or line.share.running + line.share.asking < line.limit
