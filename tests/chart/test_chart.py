@@ -40,6 +40,7 @@ FULL = {
     "serviceAccount": {"name": "other", "annotations": {"a/b": "c"}},
     "replicas": 2,
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "metrics": {"port": 9300, "service": {"enabled": True, "annotations": {"a/b": "c"}}},
     "podLabels": {"team": "ci"},
     "podAnnotations": {"note": "yes"},
     "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -112,6 +113,46 @@ def test_token_is_in_a_secret_alone() -> None:
     env = full["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]
     reference = {"secretKeyRef": {"name": "gitlab", "key": "runner"}}
     assert {"name": "RUNNER_TOKEN", "valueFrom": reference} in env
+
+
+MONITORED = {
+    "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "x"}}, "podMonitor": {"enabled": True}}
+}
+
+
+def test_manager_is_probed_and_scraped() -> None:
+    """The port that is listened at is the container's, the probes' and the Service's; nothing has one when disabled."""
+    objects = render(FULL)
+    [container] = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "LISTEN_ADDRESS", "value": ":9300"} in container["env"]
+    assert container["ports"] == [{"name": "metrics", "containerPort": 9300}]
+    probes = {kind: container[kind]["httpGet"] for kind in ("livenessProbe", "readinessProbe")}
+    assert probes == {
+        "livenessProbe": {"path": "/healthz", "port": "metrics"},
+        "readinessProbe": {"path": "/readyz", "port": "metrics"},
+    }
+    service = objects["Service"]
+    assert service["spec"]["ports"] == [{"name": "metrics", "port": 9300, "targetPort": "metrics"}]
+    assert (
+        service["spec"]["selector"].items() <= objects["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    )
+    without = render({**VALUES, "metrics": {"enabled": False, "service": {"enabled": True}}})
+    [container] = without["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert not {"ports", "livenessProbe", "readinessProbe"} & set(container)
+    assert "LISTEN_ADDRESS" not in str(container["env"])
+    assert "Service" not in without
+
+
+def test_monitors_find_what_they_scrape() -> None:
+    """The operator's objects select this release's Service and pods, by the port's name."""
+    objects = render({**VALUES, **MONITORED})
+    endpoint = {"port": "metrics", "interval": "30s"}
+    assert objects["ServiceMonitor"]["spec"]["endpoints"] == [endpoint]
+    assert objects["PodMonitor"]["spec"]["podMetricsEndpoints"] == [endpoint]
+    assert objects["ServiceMonitor"]["metadata"]["labels"]["release"] == "x"
+    selected = objects["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
+    assert selected.items() <= objects["Service"]["metadata"]["labels"].items()
+    assert objects["PodMonitor"]["spec"]["selector"]["matchLabels"] == selected
 
 
 @pytest.mark.parametrize(
