@@ -24,6 +24,12 @@ SLOW_PATIENCE = 30.0
 """The same for a question that GitLab may not hold: the server hangs."""
 
 
+SAVED_TURNS = 5
+"""Turns of `check_interval` that a runner may save up while its question is held, and use at once when the queue moves.
+
+So it asks no more often than GitLab Runner does, and the next job finds a question that is held.
+"""
+
 REPORTS_MAX = 100
 """Ends of one runner's jobs that may wait for GitLab beside new jobs, or `concurrent` where that is more.
 
@@ -60,6 +66,8 @@ class _Line:
     turn: int = 0
     """The number of the last question."""
     ask_at: float = 0.0
+    spent_until: float = -math.inf
+    """Up to when the turns are used up that this runner has had."""
     busy: bool = False
     """The last answer was a job: where there was one there may be another."""
     without_room: bool = False
@@ -205,16 +213,27 @@ class Capacity:
             line.share.asking += 1
             if not line.busy:
                 line.ask_at = now + self.check_interval
+                unused = now - SAVED_TURNS * self.check_interval
+                line.spent_until = max(line.spent_until, unused) + self.check_interval
             self._questions[self._numbers] = _Question(runner, now)
             numbers.append(self._numbers)
         return tuple(self._leave(number) for number in numbers)
 
     def answered(
-        self, ask: Ask, now: float, *, job: bool, retry_after: float | None = None, overloaded: bool = False
+        self,
+        ask: Ask,
+        now: float,
+        *,
+        job: bool,
+        retry_after: float | None = None,
+        overloaded: bool = False,
+        moved: bool = False,
     ) -> None:
         """Book the answer: a job keeps the slot, anything else gives it back and says when to ask again.
 
-        `overloaded` says that the server asked for patience (429, 5xx): a runner that adapts asks less at once.
+        `overloaded` says that the server asked for patience (429, 5xx): a runner that adapts asks less at once. `moved`
+        says that there is no job, and that the server's queue is another one than when we asked last: it will hold the
+        next question, so that goes out at once while turns are left that were not used before.
         """
         line, question = self._close(ask)
         line.share.adapt(0.5 if overloaded else 1.1 if job else 0.95, line.request_concurrency)
@@ -228,6 +247,8 @@ class Capacity:
             line.ask_at = now
         elif retry_after is not None:
             line.ask_at = max(line.ask_at, paced, now + retry_after)
+        elif moved and ask.long_poll and not line.strict:
+            line.ask_at = max(now, line.spent_until)
         else:
             line.ask_at = max(line.ask_at, paced)
         self._forget(ask.runner)

@@ -80,6 +80,7 @@ class Scheduler:
         self._on_turn = on_turn
         self._fraction = fraction
         self._healths: dict[Hashable, Health] = {}
+        self._cursors: dict[Hashable, str] = {}
         self._questions: dict[int, anyio.CancelScope] = {}
         self._changed = anyio.Event()
         self._asking = anyio.CancelScope()
@@ -109,6 +110,7 @@ class Scheduler:
         while self._capacity.knows(runner):
             await self._changed.wait()
         self._healths.pop(runner, None)
+        self._cursors.pop(runner, None)
 
     def set_health(self, runner: Hashable, health: Health) -> None:
         """Begin anew with what is known of a runner's health: a configuration that is loaded clears it.
@@ -170,10 +172,22 @@ class Scheduler:
             verdict = self._heard(ask, reply.answer, reply)
             job, overloaded = reply.job, reply.answer in _OVERLOADED
             self._capacity.answered(
-                ask, now, job=job is not None, retry_after=verdict.retry_after, overloaded=overloaded
+                ask,
+                now,
+                job=job is not None,
+                retry_after=verdict.retry_after,
+                overloaded=overloaded,
+                moved=self._has_moved(ask.runner, reply),
             )
             if job is not None:
                 jobs.start_soon(self._run_job, ask.runner, job, name=f"job {job.id}")
+
+    def _has_moved(self, runner: Hashable, reply: JobReply) -> bool:
+        """Whether GitLab gave another cursor of its queue than before, without a job."""
+        if not reply.last_update or reply.last_update == self._cursors.get(runner):
+            return False
+        self._cursors[runner] = reply.last_update
+        return reply.answer is JobAnswer.NONE
 
     def _heard(self, ask: Ask, answer: JobAnswer, reply: JobReply | None = None) -> Verdict:
         """Judge an answer, and write the one line that a change of the runner's health is worth."""

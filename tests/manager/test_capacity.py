@@ -138,6 +138,32 @@ def test_a_runner_without_jobs_asks_once_in_check_interval() -> None:
     assert asked == [(now, runner) for now in range(0, 60, 10) for runner in "ab"]
 
 
+def test_a_queue_that_moves_is_asked_again_at_once() -> None:
+    """The next question will be held; but a queue that moves all the time gets no more questions than turns."""
+    book = capacity(concurrent=5)
+    (ask,) = book.next_asks(0.0)
+    book.answered(ask, 0.05, job=False, moved=True)
+    (ask,) = book.next_asks(0.05)
+    book.answered(ask, 50.0, job=False)
+    asked = []
+    for step in range(500, 1100):
+        now = step / 10
+        for ask in book.next_asks(now):
+            asked.append(now)
+            book.answered(ask, now, job=False, moved=True)
+    assert asked[:4] == [50.0, 50.1, 50.2, 50.3]
+    assert len(asked) == 60 / 3 + 5
+
+
+def test_a_queue_that_moves_when_the_interval_is_strict() -> None:
+    """Then there are turns alone."""
+    book = Capacity(concurrent=2, check_interval=3.0)
+    book.set_runner("a", limit=0, request_concurrency=1, strict=True)
+    (ask,) = book.next_asks(0.0)
+    book.answered(ask, 0.05, job=False, moved=True)
+    assert book.next_wakeup(0.05) == 3.0
+
+
 def test_questions_that_are_held_grow_one_each_turn() -> None:
     """While GitLab holds all of them, a further one goes out each turn, up to `request_concurrency`."""
     book = capacity(concurrent=100, a=(0, 3))
