@@ -7,8 +7,8 @@ text, so no other spelling of a name gets past the list. What the operator wrote
 from collections.abc import Iterable
 from typing import Literal
 
+from runner.config.globs import GlobError, glob_matches
 from runner.job.outcome import JobConfigurationError
-from runner.podspec.globs import GlobError, glob_matches
 from runner.podspec.quoting import quoted, shown
 
 MOST_IMAGE_CHARACTERS = 4096

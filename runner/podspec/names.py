@@ -19,6 +19,7 @@ LABEL_PREFIX = "runner.gitlab.com"
 _NAME_LENGTH = 63
 _BASE_LENGTH = _NAME_LENGTH - RANDOM_LENGTH - 1
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _RESERVED_CONTAINERS = frozenset({"build", "helper", "init-permissions", "init-build-uid-gid-collector"})
 
 
@@ -91,8 +92,8 @@ def is_dns_label(text: str) -> bool:
 
 
 def is_dns_subdomain(text: str) -> bool:
-    """True for a DNS-1123 subdomain, which is what a host alias must be."""
-    return len(text) <= 253 and all(is_dns_label(part) for part in text.split("."))
+    """True for a DNS-1123 subdomain, which is what a host alias must be: its parts have no bound of their own."""
+    return len(text) <= 253 and _DNS_SUBDOMAIN.fullmatch(text) is not None
 
 
 def service_container_names(aliases: Iterable[Sequence[str]]) -> tuple[str, ...]:

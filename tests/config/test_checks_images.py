@@ -104,6 +104,21 @@ CASES = [
         kubernetes('image_pull_secrets = ["a"]'),
     ),
     Case(
+        "allowed-no-glob",
+        kubernetes('allowed_images = ["ruby:*", "node:{18,20"]\nallowed_services = ["[z-a]"]'),
+        (
+            (
+                'error kubernetes.allowed_images.1: "node:{18,20" is no glob, for a brace is never closed: it '
+                "allows no image"
+            ),
+            (
+                'error kubernetes.allowed_services.0: "[z-a]" is no glob, for a set of characters in brackets is '
+                "empty or runs backwards: it allows no image"
+            ),
+        ),
+        kubernetes('allowed_images = ["registry.example.com/**", "node:{18,20}", "ruby:[23].*"]'),
+    ),
+    Case(
         "helper-choice-unused",
         kubernetes('helper_image = "a"\nhelper_image_flavor = "ubuntu"'),
         ("warning kubernetes.helper_image_flavor: helper_image is set, so the key does nothing",),

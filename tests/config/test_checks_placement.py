@@ -342,6 +342,30 @@ CASES = [
         ),
         kubernetes(NEAR + 'weight = 1\npod_affinity_term = { topology_key = "zone" }'),
     ),
+    Case(
+        "affinity-of-no-pod",
+        kubernetes(PODS + 'topology_key = "zone"'),
+        (
+            (
+                "warning "
+                "kubernetes.affinity.pod_affinity.required_during_scheduling_ignored_during_execution.0:"
+                " there is no label_selector: the term selects no pod"
+            ),
+        ),
+        kubernetes(PODS + 'topology_key = "zone"\nlabel_selector = {}'),
+    ),
+    Case(
+        "affinity-of-no-pod",
+        kubernetes(NEAR + 'weight = 1\npod_affinity_term = { topology_key = "zone" }'),
+        (
+            (
+                "warning "
+                "kubernetes.affinity.pod_anti_affinity.preferred_during_scheduling_ignored_during_execution.0.pod_affinity_term:"
+                " there is no label_selector: the term selects no pod"
+            ),
+        ),
+        kubernetes(NEAR + 'weight = 1\npod_affinity_term = { topology_key = "zone", label_selector = {} }'),
+    ),
 ]
 
 

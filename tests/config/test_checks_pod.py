@@ -163,28 +163,40 @@ CASES = [
     Case(
         "lifecycle-hook",
         kubernetes("""
-            [runners.kubernetes.container_lifecycle.post_start]
+            [runners.kubernetes.container_lifecycle.post_start.exec]
+            command = []
+            [runners.kubernetes.container_lifecycle.post_start.tcp_socket]
+            port = 80
             [runners.kubernetes.container_lifecycle.pre_stop.exec]
+            command = ["sync"]
             [runners.kubernetes.container_lifecycle.pre_stop.tcp_socket]
             port = 0
         """),
         (
             (
-                "error kubernetes.container_lifecycle.post_start: the hook has no action: the API server "
-                "refuses such a pod"
-            ),
-            (
                 "error kubernetes.container_lifecycle.pre_stop: the hook has exec and tcp_socket: the API "
-                "server refuses such a pod"
-            ),
-            (
-                "error kubernetes.container_lifecycle.pre_stop.exec.command: there is no command: the API "
                 "server refuses such a pod"
             ),
             (
                 "error kubernetes.container_lifecycle.pre_stop.tcp_socket.port: 0 is no port: the API "
                 "server refuses such a pod"
             ),
+        ),
+        kubernetes("""
+            [runners.kubernetes.container_lifecycle.pre_stop.exec]
+            command = ["sync"]
+        """),
+    ),
+    Case(
+        "lifecycle-hook-of-nothing",
+        kubernetes("""
+            [runners.kubernetes.container_lifecycle.post_start]
+            [runners.kubernetes.container_lifecycle.pre_stop.exec]
+            command = []
+        """),
+        (
+            "warning kubernetes.container_lifecycle.post_start: the hook has no action and is left out of every pod",
+            "warning kubernetes.container_lifecycle.pre_stop: the hook has no command and is left out of every pod",
         ),
         kubernetes("""
             [runners.kubernetes.container_lifecycle.pre_stop.exec]

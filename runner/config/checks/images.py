@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from runner.config.checks.rules import Problem, Rule, has_variable, quoted
+from runner.config.globs import glob_problem
 from runner.config.kubernetes import KubernetesConfig
 
 _ANYTHING = frozenset({"*", "**", "*:*", "**:*", "**/*", "*/*", "**/**"})
@@ -38,6 +39,18 @@ def _reference_problem(path: tuple[str | int, ...], text: str) -> Iterator[Probl
         yield Problem(path, f"{quoted(text)} has a blank in it: no such image can be pulled", "take the blank out")
     elif _UPPER_CASE.search(repository):
         yield Problem(path, f"{quoted(text)} has capitals: no such image can be pulled", "write it in lower case")
+
+
+def _allowed_no_glob(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """An entry of `allowed_images` or `allowed_services` is no glob and allows nothing."""
+    for key in ("allowed_images", "allowed_services"):
+        for index, pattern in enumerate(getattr(kubernetes, key)):
+            if problem := glob_problem(pattern):
+                yield Problem(
+                    (key, index),
+                    f"{quoted(pattern)} is no glob, for {problem}: it allows no image",
+                    "correct it; a backslash takes the next character as it is",
+                )
 
 
 def _service_without_image(kubernetes: KubernetesConfig) -> Iterator[Problem]:
@@ -138,6 +151,7 @@ def _privileged_for_any_image(kubernetes: KubernetesConfig) -> Iterator[Problem]
 RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
     Rule("image-missing", "note", _image_missing),
     Rule("image-not-a-reference", "error", _image_not_a_reference),
+    Rule("allowed-no-glob", "error", _allowed_no_glob),
     Rule("service-without-image", "warning", _service_without_image),
     Rule("pull-policy-not-allowed", "warning", _pull_policy_not_allowed),
     Rule("no-pull-policy-left", "error", _no_pull_policy_left),

@@ -105,6 +105,25 @@ def _node_term(path: Path, term: NodeSelectorTerm) -> Iterator[Problem]:
                 yield Problem((*where, "values", number), what, f"write {DNS_SUBDOMAIN}")
 
 
+def _affinity_of_no_pod(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A term of an affinity to pods selects no pod."""
+    for key in ("pod_affinity", "pod_anti_affinity"):
+        pods: PodAffinity = getattr(kubernetes.affinity, key) or PodAffinity()
+        required = pods.required_during_scheduling_ignored_during_execution
+        wished = pods.preferred_during_scheduling_ignored_during_execution
+        terms: list[tuple[Path, PodAffinityTerm]] = [
+            *(((_REQUIRED, index), term) for index, term in enumerate(required)),
+            *(((_PREFERRED, index, "pod_affinity_term"), wish.pod_affinity_term) for index, wish in enumerate(wished)),
+        ]
+        for path, term in terms:
+            if term.label_selector is None:
+                yield Problem(
+                    ("affinity", key, *path),
+                    "there is no label_selector: the term selects no pod",
+                    "write a label_selector; one that is empty selects every pod",
+                )
+
+
 def _pod_affinity(path: Path, pods: PodAffinity) -> Iterator[Problem]:
     for index, term in enumerate(pods.required_during_scheduling_ignored_during_execution):
         yield from _pod_term((*path, _REQUIRED, index), term)
@@ -188,5 +207,6 @@ RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
     Rule("toleration-form", "error", _toleration_form),
     Rule("tolerates-everything", "warning", _tolerates_everything),
     Rule("affinity-form", "error", _affinity_form),
+    Rule("affinity-of-no-pod", "warning", _affinity_of_no_pod),
 )
 """All rules of this subject."""

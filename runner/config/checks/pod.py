@@ -132,22 +132,38 @@ def _aliases(kubernetes: KubernetesConfig) -> Iterator[tuple[Path, str]]:
 
 
 def _hook(kubernetes: KubernetesConfig) -> Iterator[Problem]:
-    """A hook of the containers' life has no action, several, or one that is incomplete."""
+    """A hook of the containers' life has several actions, or one with a wrong value."""
     for key in ("post_start", "pre_stop"):
         hook = getattr(kubernetes.container_lifecycle, key)
         if hook is None:
             continue
         path = ("container_lifecycle", key)
-        actions = [name for name in LifecycleHook.model_fields if getattr(hook, name) is not None]
-        if len(actions) != 1:
-            what = f"has {' and '.join(actions)}" if actions else "has no action"
-            yield Problem(path, f"the hook {what}: {_REFUSED}", "give it one of exec, http_get and tcp_socket")
+        if len(actions := _actions(hook)) > 1:
+            what = f"the hook has {' and '.join(actions)}: {_REFUSED}"
+            yield Problem(path, what, "give it one of exec, http_get and tcp_socket")
         yield from _action(path, hook)
 
 
+def _hook_of_nothing(kubernetes: KubernetesConfig) -> Iterator[Problem]:
+    """A hook of the containers' life has no action, or no command, and is left out."""
+    for key in ("post_start", "pre_stop"):
+        hook = getattr(kubernetes.container_lifecycle, key)
+        if hook is not None and not _actions(hook):
+            what = "has no command" if hook.exec else "has no action"
+            yield Problem(
+                ("container_lifecycle", key),
+                f"the hook {what} and is left out of every pod",
+                "give it one of exec with a command, http_get and tcp_socket, or take it away",
+            )
+
+
+def _actions(hook: LifecycleHook) -> list[str]:
+    """What a hook does; an exec without a command is sent as none."""
+    given = [name for name in LifecycleHook.model_fields if getattr(hook, name) is not None]
+    return [name for name in given if name != "exec" or (hook.exec and hook.exec.command)]
+
+
 def _action(path: Path, hook: LifecycleHook) -> Iterator[Problem]:
-    if hook.exec is not None and not hook.exec.command:
-        yield Problem((*path, "exec", "command"), f"there is no command: {_REFUSED}", "write program and arguments")
     for name in ("http_get", "tcp_socket"):
         action = getattr(hook, name)
         if action is not None and not 1 <= action.port <= 65535:
@@ -181,5 +197,6 @@ RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
     Rule("service-alias", "error", _service_alias),
     Rule("service-alias-twice", "warning", _service_alias_twice),
     Rule("lifecycle-hook", "error", _hook),
+    Rule("lifecycle-hook-of-nothing", "warning", _hook_of_nothing),
 )
 """All rules of this subject."""

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LONGEST_SUBDOMAIN = 253
 
@@ -19,8 +20,8 @@ def is_dns_label(text: str) -> bool:
 
 
 def is_dns_subdomain(text: str) -> bool:
-    """True for a DNS-1123 subdomain, such as a service account's name."""
-    return len(text) <= _LONGEST_SUBDOMAIN and all(is_dns_label(part) for part in text.split("."))
+    """True for a DNS-1123 subdomain, such as a service account's name: its parts have no bound of their own."""
+    return len(text) <= _LONGEST_SUBDOMAIN and _SUBDOMAIN.fullmatch(text) is not None
 
 
 def is_label_key(text: str) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcmatch import glob
 
-from runner.podspec.globs import GlobError, glob_matches, glob_problem
+from runner.config.globs import GlobError, glob_matches, glob_problem
 
 
 @pytest.mark.parametrize(
