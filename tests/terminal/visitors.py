@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import anyio
+from yarl import URL
 
 from runner.kube.client import KubeClient
 from runner.kube.errors import KubeError
@@ -59,31 +61,53 @@ class Pod:
 
 
 @dataclass
-class Person:
+class Visitor:
     """Somebody whom GitLab brings to a session: it has the address, the certificate and the secret."""
 
-    session: Session
+    offer: Mapping[str, str]
     http: aiohttp.ClientSession
 
     @property
     def headers(self) -> dict[str, str]:
         """What proves that GitLab sent us."""
-        return {"Authorization": self.session.offer["authorization"]}
+        return {"Authorization": self.offer["authorization"]}
 
     def url(self, path: str) -> str:
         """An address of the session."""
-        return f"{self.session.offer['url']}/{path}"
+        return f"{self.offer['url']}/{path}"
 
     async def status(self, path: str, *, method: str = "GET", **headers: str) -> int:
         """Ask for something and see how it is answered."""
         async with self.http.request(method, self.url(path), headers={**self.headers, **headers}) as answer:
             return answer.status
 
+    async def fetch(self, path: str, **over: Any) -> tuple[int, Mapping[str, str], bytes]:
+        """Ask for something: status, headers and body."""
+        headers = {**self.headers, **over.pop("headers", {})}
+        url = URL(self.url(path), encoded=True)
+        async with self.http.request(over.pop("method", "GET"), url, headers=headers, **over) as answer:
+            return answer.status, answer.headers, await answer.read()
+
     @asynccontextmanager
     async def terminal(self, protocol: str = "terminal.gitlab.com") -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """Open the terminal."""
         async with self.http.ws_connect(self.url("exec"), protocols=[protocol], headers=self.headers) as socket:
             yield socket
+
+
+@dataclass
+class Person(Visitor):
+    """A visitor of a session that the test holds from within."""
+
+    session: Session
+
+
+@asynccontextmanager
+async def open_visitor(offer: Mapping[str, str]) -> AsyncIterator[Visitor]:
+    """Come to a session as GitLab tells of it."""
+    trust = ssl.create_default_context(cadata=offer["certificate"])
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as http:
+        yield Visitor(offer, http)
 
 
 async def read_until(socket: aiohttp.ClientWebSocketResponse, wanted: bytes) -> bytes:
@@ -105,9 +129,8 @@ async def open_person(*, place_timeout: float = 20.0, listen_address: str = "127
         await group.start(server.serve)
         session = server.new_session()
         server.admit(session)
-        trust = ssl.create_default_context(cadata=session.offer["certificate"])
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as http:
-            yield Person(session, http)
+        async with open_visitor(session.offer) as visitor:
+            yield Person(visitor.offer, visitor.http, session)
         with anyio.fail_after(20):
             await session.aclose()
         group.cancel_scope.cancel()

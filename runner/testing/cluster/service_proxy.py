@@ -75,7 +75,7 @@ async def _socket(
             group.start_soon(_carry, outer, inner, group.cancel_scope)
             group.start_soon(_carry, inner, outer, group.cancel_scope)
         with suppress(ConnectionError):
-            await outer.close()
+            await outer.close(code=inner.close_code or aiohttp.WSCloseCode.OK)
         return outer
 
 
