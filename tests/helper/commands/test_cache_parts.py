@@ -128,7 +128,7 @@ def test_an_upload_that_is_terminated_is_taken_back(run: Run, s3: S3, lent: tupl
     with subprocess.Popen([*command, "--retry", "9", "--retry-time", "10s"], env=environment) as helper:
         assert helper.wait(timeout=60) == 130
     assert s3.uploads() == 0
-    assert [one.method for one in s3.requests][-1] == "DELETE"
+    assert "DELETE" in [one.method for one in s3.requests]
 
 
 def test_a_cache_that_is_not_there_by_its_stores_address_is_a_miss(run: Run, s3: S3, lent: tuple[str, ...]) -> None:
