@@ -46,7 +46,9 @@ from runner.status.card import ACCEPT, FINISH, blank_card
 from runner.trace.patching import Answer, Signal, answer_of
 
 if TYPE_CHECKING:
+    from runner.config.model import RunnerConfig
     from runner.executor.base import Environment, Executor
+    from runner.job.payload import Job
     from runner.manager.caches import LinkMaker
     from runner.manager.material import JobMaterial
     from runner.manager.tracing import JobDesk, Trace
@@ -74,6 +76,16 @@ class Deadlines:
     cleanup_timeout: float = 300.0
     shutdown_timeout: float = 30.0
     """For the last words of a job whose task was cancelled: whoever did that wants to go."""
+
+
+def log_fields(job: Job, runner: RunnerConfig) -> dict[str, object]:
+    """The fields of the manager's log that every line about a job has; its pod is told once there is one."""
+    return {
+        "job": job.id,
+        "project": job.job_info.project_id,
+        "runner": short_token(runner.token),
+        "runner_name": runner.name,
+    }
 
 
 class JobRun:
@@ -123,7 +135,7 @@ class JobRun:
         self._results: list[StageResult] = []
         self._environment: Environment | None = None
         self._last_words = anyio.CancelScope(shield=True)
-        self._log = log.bind(job=self._job.id, project=self._job.job_info.project_id, runner=material.runner.name)
+        self._log = log.bind(**log_fields(self._job, material.runner))
         self._card.detailed = material.flags.get("FF_EXPORT_HIGH_CARDINALITY_METRICS", False)
 
     @property

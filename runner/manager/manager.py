@@ -22,7 +22,7 @@ from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, 
 from runner.manager.capacity import Capacity
 from runner.manager.desks import CoordinatorDesk
 from runner.manager.health import Health
-from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun
+from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun, log_fields
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places
 from runner.manager.runners import RunnerParts, ServedRunner, identity_of, matched
@@ -229,7 +229,7 @@ class RunnerManager:
             closing(card),
             served.job(),
             self._places.place(served.identity, job.job_info.project_id) as place,
-            structlog.contextvars.bound_contextvars(job=job.id, project=job.job_info.project_id, runner=runner.name),
+            structlog.contextvars.bound_contextvars(**log_fields(job, runner)),
         ):
             log.info("job received")
             try:
