@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import aclosing
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
@@ -17,12 +16,15 @@ from runner import __version__
 from runner.cli.go_flags import FlagError, GoCommand, config_flag, go_bool
 from runner.cli.main import FORMATS, LEVELS
 from runner.config.findings import ConfigError
-from runner.config.load import parse_config
 from runner.config.model import Config
-from runner.manager.logging import setup_logging
+from runner.manager.logging import change_logging, setup_logging
+from runner.manager.reload import ConfigWatch
 from runner.manager.settings import REVISION, ProcessSettings
-from runner.manager.signals import Wish, wishes
+from runner.manager.signals import obey
 from runner.status.address import ListenError
+
+if TYPE_CHECKING:
+    from runner.manager.runners import Change
 
 log = structlog.get_logger()
 
@@ -55,13 +57,13 @@ def command(kubeconfig: str | None, working_directory: str | None, **flags: Any)
     Example:  runner run --config config.toml --kubeconfig ~/.kube/config
 
     QUIT lets the running jobs end; TERM and INT end them (in the image TERM lets them end too); a second signal
-    insists.
+    insists. HUP reads config.toml at once; a change is seen within seconds anyway.
     """
     if working_directory:
         os.chdir(working_directory)
     settings = _settings(flags)
-    config = _read_config(settings.config)
-    return anyio.run(_serve, config, settings, kubeconfig)
+    watch = ConfigWatch(settings.config)
+    return anyio.run(_serve, _read_config(watch), watch, settings, kubeconfig)
 
 
 def _settings(flags: dict[str, Any]) -> ProcessSettings:
@@ -73,18 +75,12 @@ def _settings(flags: dict[str, Any]) -> ProcessSettings:
         raise FlagError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
 
 
-def _read_config(path: Path) -> Config:
+def _read_config(watch: ConfigWatch) -> Config:
     """Read the configuration; what is wrong goes to stderr line by line, and an error ends the process with 1."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(
-            f"{path}: {error.strerror}. Name the configuration with --config, or write it there."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{path}: not UTF-8 at byte {error.start}; TOML files are.") from None
-    try:
-        config, warnings = parse_config(text, file=str(path), environ=os.environ)
+        config, warnings = watch.first()
+    except FileNotFoundError as error:
+        raise click.ClickException(str(error)) from None
     except ConfigError as error:
         for finding in error.findings:
             click.echo(f"{finding.severity}: {finding}", err=True)
@@ -101,18 +97,21 @@ def _address(settings: ProcessSettings, config: Config) -> str:
     return settings.listen_address or config.listen_address or settings.metrics_server
 
 
-async def _serve(config: Config, settings: ProcessSettings, kubeconfig: str | None) -> int:
-    from runner.manager.assemble import assemble
+async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, kubeconfig: str | None) -> int:
+    from runner.manager.assemble import assemble, registrar_for
     from runner.manager.collector import settle
     from runner.manager.system_id import system_id
+    from runner.manager.token_renewal import TokenRenewal
     from runner.status.opening import open_status
 
-    level, form = settings.log_level or config.log_level, settings.log_format or config.log_format
+    level, form = _log_settings(settings, config)
     setup_logging(level=level, form=form)
     this = system_id(settings.config.parent)
     status = open_status(_address(settings, config), system_id=this, revision=REVISION)
     setup_logging(level=level, form=form, on_line=status.board.meter.logged)
     log.info("starting", version=__version__, config=str(settings.config), runners=len(config.runners))
+    if watch.waiting:
+        log.error(watch.waiting)
     manager = assemble(
         config,
         system_id=this,
@@ -120,30 +119,32 @@ async def _serve(config: Config, settings: ProcessSettings, kubeconfig: str | No
         final_update_timeout=settings.final_update_timeout,
         max_jobs=settings.max_jobs,
         board=status.board,
+        config_file=settings.config,
     )
+    renewal = TokenRenewal(settings.config, registrar_for=registrar_for(settings.config), renewed=manager.renew)
+
+    async def apply(present: Config) -> Change:
+        level, form = _log_settings(settings, present)
+        change_logging(level=level, form=form)
+        return await manager.apply(renewal.adopt(present))
+
     settle()
+    renewal.adopt(config)
     async with anyio.create_task_group() as group:
-
-        async def listen() -> None:
-            async with aclosing(wishes(on_sigterm=settings.on_sigterm)) as heard:
-                async for wish in heard:
-                    if wish is Wish.DRAIN:
-                        manager.drain()
-                    elif wish is Wish.ABORT:
-                        manager.abort()
-                    elif wish is Wish.EXIT:
-                        log.error("leaving at once, jobs may be left in the cluster", running=manager.running)
-                        os._exit(1)
-                    else:
-                        log.warning("the configuration is read at the start only: restart to apply changes")
-
         if status.server:
             try:
                 await group.start(status.server.serve)
             except ListenError as error:
                 log.critical(str(error))
                 return 1
-        group.start_soon(listen)
+        group.start_soon(partial(obey, manager, on_sigterm=settings.on_sigterm, reload=watch.check_now))
+        group.start_soon(renewal.run)
+        group.start_soon(partial(watch.run, apply, refused=status.board.config_refused))
         await manager.serve()
         group.cancel_scope.cancel()
-    return 0
+    return 1 if manager.left_behind else 0
+
+
+def _log_settings(settings: ProcessSettings, config: Config) -> tuple[str, str]:
+    """Level and form of the log: flag or environment, else config.toml."""
+    return settings.log_level or config.log_level, settings.log_format or config.log_format

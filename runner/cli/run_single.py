@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from runner.manager.assemble import assemble
 from runner.manager.config_file import ConfigFileError, read_text
 from runner.manager.logging import setup_logging
 from runner.manager.manager import RunnerManager
-from runner.manager.signals import Wish, wishes
+from runner.manager.signals import obey
 
 _IDLE_POLL_INTERVAL = 0.2
 
@@ -51,8 +51,7 @@ def command(
         say("fatal", str(error))
         return 1
     say("info", "Starting runner", runner=single.name, url=single.url)
-    anyio.run(_serve, single, kubeconfig, wait_timeout, max_builds)
-    return 0
+    return anyio.run(_serve, single, kubeconfig, wait_timeout, max_builds)
 
 
 command.params += runner_options()
@@ -71,7 +70,7 @@ def _single(values: Mapping[str, Any], name: str, path: Path) -> RunnerConfig:
     return checked_entry(entry)
 
 
-async def _serve(single: RunnerConfig, kubeconfig: str | None, wait_timeout: float, max_builds: int) -> None:
+async def _serve(single: RunnerConfig, kubeconfig: str | None, wait_timeout: float, max_builds: int) -> int:
     manager = assemble(
         Config(concurrent=1, runners=(single,)),
         # Nothing is kept between two runs, so each is a manager of its own.
@@ -80,22 +79,12 @@ async def _serve(single: RunnerConfig, kubeconfig: str | None, wait_timeout: flo
         max_jobs=max_builds or None,
     )
     async with anyio.create_task_group() as group:
-        group.start_soon(_listen, manager)
+        group.start_soon(partial(obey, manager, on_sigterm="abort"))
         if wait_timeout:
             group.start_soon(_leave_when_idle, manager, wait_timeout)
         await manager.serve()
         group.cancel_scope.cancel()
-
-
-async def _listen(manager: RunnerManager) -> None:
-    async with aclosing(wishes(on_sigterm="abort")) as heard:
-        async for wish in heard:
-            if wish is Wish.DRAIN:
-                manager.drain()
-            elif wish is Wish.ABORT:
-                manager.abort()
-            elif wish is Wish.EXIT:
-                os._exit(1)
+    return 1 if manager.left_behind else 0
 
 
 async def _leave_when_idle(manager: RunnerManager, wait_timeout: float) -> None:

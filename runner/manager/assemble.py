@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,16 +15,18 @@ from runner import __version__
 from runner.executor.cluster import Cluster
 from runner.executor.kubernetes import KubernetesExecutor
 from runner.gitlab.coordinator import Coordinator
-from runner.gitlab.features import ClientInfo
-from runner.gitlab.tls import TlsFiles
+from runner.gitlab.features import ClientInfo, features
+from runner.gitlab.registration import Registrar
 from runner.gitlab.transport import ClientPool
 from runner.kube.connect import ConnectionSettings, connect
 from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
 from runner.manager.caches import CacheLinkMaker
+from runner.manager.certificates import tls_files
 from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
+from runner.manager.sessions import open_sessions
 from runner.manager.settings import REVISION, default_helper_image
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL
 from runner.status.board import StatusBoard
@@ -60,12 +63,17 @@ def assemble(
     keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
     max_jobs: int | None = None,
     board: StatusBoard | None = None,
+    config_file: Path | None = None,
 ) -> RunnerManager:
-    """Make a manager for a configuration; `board` is told what it does. Nothing is opened or asked before `serve`."""
+    """Make a manager for a configuration; `board` is told what it does. Nothing is opened or asked before `serve`.
+
+    `config_file` is where the configuration was read, for what lies beside it; None: it has no file.
+    """
     seen = observers or Observers()
     told = board or StatusBoard(system_id=system_id)
     helper_image = default_helper_image(environ)
     pool = ClientPool()
+    known = features(sessions=bool(config.session_server.listen_address))
     identity = Identity(
         name="runner", version=__version__, revision=REVISION, system_id=system_id, host=platform.node()
     )
@@ -83,9 +91,9 @@ def assemble(
         return Coordinator(
             runner.url,
             runner.token,
-            info=ClientInfo(version=__version__, revision=REVISION, shell=runner.shell),
+            info=ClientInfo(version=__version__, revision=REVISION, shell=runner.shell, features=known),
             system_id=system_id,
-            tls=TlsFiles(ca_file=runner.tls_ca_file, cert_file=runner.tls_cert_file, key_file=runner.tls_key_file),
+            tls=tls_files(runner, config_file),
             pool=pool,
             observe=_both(seen.gitlab, told.gitlab_observer(runner)),
         )
@@ -103,12 +111,24 @@ def assemble(
         executor_for=executor_for,
         coordinator_for=coordinator_for,
         caches_for=caches_for,
+        sessions=open_sessions(config.session_server),
+        applied=lambda present: pool.set_connection_max_age(present.connection_max_age),
         close=pool.aclose,
         final_update_timeout=final_update_timeout,
         keep_alive_interval=keep_alive_interval,
         max_jobs=max_jobs,
         board=told,
     )
+
+
+def registrar_for(config_file: Path | None) -> Callable[[RunnerConfig], Registrar]:
+    """How the runners of a configuration's file speak for themselves at GitLab, with their certificates."""
+
+    def made(runner: RunnerConfig) -> Registrar:
+        info = ClientInfo(version=__version__, revision=REVISION, shell=runner.shell)
+        return Registrar(runner.url, info=info, tls=tls_files(runner, config_file))
+
+    return made
 
 
 def connection_settings(runner: RunnerConfig, *, kubeconfig: str | None) -> ConnectionSettings:

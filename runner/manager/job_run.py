@@ -3,6 +3,7 @@
     accept    tell GitLab that the job runs; a job that is already canceled is never started
     prepare   make the place where it runs
     stages    run what the plan says, one attempt after the other
+    terminal  stay for somebody who has one open
     end       send the rest of the log and the final state, while the place is removed beside it
 
 `abort` is the scope of prepare and stages: its deadline is the job's time-out, and GitLab's abort, a cancel before
@@ -13,6 +14,7 @@ when a byte is sent.
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +26,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from runner.executor.base import JobRequest
+from runner.job.durations import format_duration
 from runner.job.feature_flags import changed_flags
 from runner.job.outcome import (
     JobCanceledError,
@@ -41,8 +44,9 @@ from runner.job.variables import short_token
 from runner.job.verdict import Evidence, ruling
 from runner.manager.caches import CacheLinksError
 from runner.manager.limits import Limit
+from runner.podspec.labels import JOB_ID_LABEL
 from runner.shell.scripts import script_for
-from runner.status.card import ACCEPT, FINISH, blank_card
+from runner.status.card import ACCEPT, FINISH, TERMINAL, blank_card
 from runner.trace.patching import Answer, Signal, answer_of
 
 if TYPE_CHECKING:
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from runner.manager.tracing import JobDesk, Trace
     from runner.shell.cache_links import CacheLinks
     from runner.status.card import JobCard
+    from runner.terminal.session import Session
 
 log = structlog.get_logger()
 
@@ -63,6 +68,9 @@ ACKNOWLEDGE_TIMEOUT = 10.0
 Without an answer the job goes on: the log's first patch says the same.
 """
 
+
+SESSION_CLOSE_TIMEOUT = 10.0
+"""Seconds for those who are in a job's session to be sent away."""
 
 FINAL_UPDATE_TIMEOUT = 86400.0
 """Seconds for which a GitLab that is away is told how a job ended. After a day it has given the job up itself."""
@@ -105,10 +113,11 @@ class JobRun:
         deadlines: Deadlines,
         place_gone: Callable[[], None] = lambda: None,
         card: JobCard | None = None,
+        session: Session | None = None,
     ) -> None:
         """`place_gone` is called once nothing of the job is left in the place, while GitLab is still being told.
 
-        What happens is noted on `card`.
+        What happens is noted on `card`. People reach the job through `session`, which ends with it.
         """
         self._material = material
         self._job = material.job
@@ -119,6 +128,7 @@ class JobRun:
         self._deadlines = deadlines
         self._place_gone = place_gone
         self._card = card or blank_card(self._job)
+        self._session = session
         self._abort = anyio.CancelScope()
         preparation = Limit("prepare", material.runner.prepare_timeout)
         sources = Limit("get sources", material.runner.get_sources_timeout)
@@ -135,6 +145,8 @@ class JobRun:
         self._results: list[StageResult] = []
         self._environment: Environment | None = None
         self._last_words = anyio.CancelScope(shield=True)
+        self._removal = anyio.CancelScope(shield=True)
+        self._left_something = False
         self._log = log.bind(**log_fields(self._job, material.runner))
         self._card.detailed = material.flags.get("FF_EXPORT_HIGH_CARDINALITY_METRICS", False)
 
@@ -142,6 +154,11 @@ class JobRun:
     def stage(self) -> str:
         """What the job is doing now."""
         return self._stage
+
+    @property
+    def left_something(self) -> bool:
+        """Whether the job's objects could not be removed, or GitLab not be told how it ended, before time was up."""
+        return self._left_something
 
     async def run(self) -> Outcome:
         """Live the job's life. Never raises for what the job does; cancelling it ends the job as interrupted."""
@@ -164,14 +181,16 @@ class JobRun:
         self._cut(RunnerInterruptedError(signal))
 
     def hurry(self, timeout: float) -> None:
-        """Give the last words at most this many more seconds."""
-        self._last_words.deadline = min(self._last_words.deadline, anyio.current_time() + timeout)
+        """Give the last words and the removal of the place at most this many more seconds."""
+        for scope in (self._last_words, self._removal):
+            scope.deadline = min(scope.deadline, anyio.current_time() + timeout)
 
     # The story ---------------------------------------------------------------------------------------------------
 
     async def _execute(self, group: TaskGroup) -> Outcome:
         """Accept, prepare, run the stages; say how it ended."""
         self._abort.deadline = anyio.current_time() + self._job.timeout
+        outcome: Outcome | None = None
         try:
             with self._abort:
                 await self._accept()
@@ -179,13 +198,14 @@ class JobRun:
                 async with anyio.create_task_group() as place:
                     await self._prepare(place, group)
                     await self._run_stages()
+                    outcome = outcome_of(self._material.plan.error(self._results))
+                    await self._stay_for_terminal()
                     place.cancel_scope.cancel()
-                return outcome_of(self._material.plan.error(self._results))
         except Exception as error:  # noqa: BLE001 -- whatever happened, GitLab must hear how the job ended
             self._tell_bugs(error)
-            return outcome_of(error)
+            return outcome or outcome_of(error)
         late = JobTimeoutError.after(self._job.timeout)
-        return outcome_of(self._cut_by or late)
+        return outcome or outcome_of(self._cut_by or late)
 
     async def _accept(self) -> None:
         """Tell GitLab that the job runs, and the log by whom."""
@@ -209,6 +229,8 @@ class JobRun:
             with self._limit(Stage.PREPARE_EXECUTOR):
                 await self._environment.prepare(group)
             self._card.place = self._environment.name
+        if self._session is not None:
+            self._session.open(self._environment)
 
     async def _run_stages(self) -> None:
         """Run what the plan says until it says nothing more."""
@@ -228,6 +250,26 @@ class JobRun:
                     await anyio.sleep(stage_run.delay)
                 self._results.append(await self._run_stage(stage_run, deadline))
 
+    async def _stay_for_terminal(self) -> None:
+        """Keep the place while somebody has a terminal there: the job's result stands, whatever ends the stay."""
+        session = self._session
+        if session is None or not session.connected or self._canceled.is_set():
+            return
+        self._enter(TERMINAL)
+        now = anyio.current_time()
+        timeout = min(session.timeout, max(self._abort.deadline - now, 0.0))
+        self._abort.deadline = math.inf
+        shown = format_duration(round(timeout))
+        self._trace.note("green", f"Terminal is connected, will time out in {shown}...")
+        end = "Terminal disconnected"
+        try:
+            with anyio.move_on_after(timeout) as stay:
+                await session.until_disconnected()
+            if stay.cancelled_caught:
+                end = f"terminal session timed out (maximum time allowed - {shown})"
+        finally:
+            self._trace.note("green", end)
+
     async def _end(self, outcome: Outcome) -> None:
         """Say the last words to GitLab while the place is removed; both shielded, both with a deadline.
 
@@ -240,6 +282,7 @@ class JobRun:
         async with anyio.create_task_group() as last:
             last.start_soon(self._finish, outcome)
             last.start_soon(self._remove)
+            last.start_soon(self._close_session)
 
     async def _finish(self, outcome: Outcome) -> None:
         reason = "" if outcome.reason is None else supported_reason(outcome.reason, self._job.features.failure_reasons)
@@ -251,21 +294,28 @@ class JobRun:
             delivered = await self._trace.finish(outcome, reason)
         self._log.info("job finished", state=outcome.state, failure_reason=reason, exit_code=outcome.exit_code)
         if not delivered:
+            self._left_something = True
             self._card.final_state_lost()
             self._log.error("GitLab did not take the final state of the job", state=outcome.state)
+
+    async def _close_session(self) -> None:
+        if self._session is not None:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + SESSION_CLOSE_TIMEOUT):
+                await self._session.aclose()
 
     async def _remove(self) -> None:
         environment, self._environment = self._environment, None
         try:
             if environment is None:
                 return
-            timeout = self._deadlines.cleanup_timeout
-            deadline = anyio.current_time() + timeout
-            with self._card.removal(), anyio.CancelScope(shield=True, deadline=deadline) as scope:
+            self._removal.deadline = min(self._removal.deadline, anyio.current_time() + self._deadlines.cleanup_timeout)
+            with self._card.removal(), self._removal:
                 await environment.remove()
-            if scope.cancelled_caught:
+            if self._removal.cancelled_caught:
+                self._left_something = True
                 self._card.removal_given_up()
-                self._log.error("removing the job's objects took too long, some may be left")
+                selector = f"{JOB_ID_LABEL}={self._job.id}"
+                self._log.error("removing the job's objects took too long, some may be left", selector=selector)
         finally:
             self._place_gone()
 
@@ -328,7 +378,9 @@ class JobRun:
             return
         if self._canceled.is_set():
             return
-        if self._stage.startswith("step_"):
+        if self._stage == TERMINAL:
+            self._abort.cancel()
+        elif self._stage.startswith("step_"):
             self._canceled.set()
             self._stop.set()
         elif not any(result.stage.startswith("step_") for result in self._results):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from functools import partial
 from typing import Any, TextIO
 
 import structlog
@@ -34,6 +33,38 @@ _STYLES = {
 _WIDTH = 50
 
 
+class _Output:
+    """What becomes of a line. One for the process, so that loggers which were bound before a change follow it too."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+        self.configured = logging.INFO
+        self.form = "runner"
+        self.on_line: Callable[[str], None] | None = None
+        self.text = structlog.processors.KeyValueRenderer(key_order=["time", "level", "msg"])
+        self.json = structlog.processors.JSONRenderer()
+
+    def drop_below(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if _METHODS.get(method, logging.INFO) < self.level:
+            raise structlog.DropEvent
+        return event
+
+    def tell(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if self.on_line:
+            self.on_line(str(event["level"]))
+        return event
+
+    def render(self, logger: object, method: str, event: MutableMapping[str, Any]) -> Any:
+        if self.form not in ("json", "text"):
+            return render_like_runner(logger, method, event)
+        event["msg"] = event.pop("event")
+        return (self.json if self.form == "json" else self.text)(logger, method, event)
+
+
+_output = _Output()
+_METHODS = {**_LEVELS, "exception": logging.ERROR, "critical": logging.CRITICAL}
+
+
 def setup_logging(
     *, level: str, form: str, stream: TextIO | None = None, on_line: Callable[[str], None] | None = None
 ) -> None:
@@ -41,32 +72,39 @@ def setup_logging(
 
     `on_line` hears of the level of each line that is written.
     """
-    renderers: dict[str, Any] = {
-        "json": structlog.processors.JSONRenderer(),
-        "text": structlog.processors.KeyValueRenderer(key_order=["time", "level", "msg"]),
-        "runner": render_like_runner,
-    }
+    _output.on_line = on_line
+    change_logging(level=level, form=form)
     structlog.configure(
         processors=[
+            _output.drop_below,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            *([partial(_tell_level, on_line)] if on_line else []),
+            _output.tell,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
-            *([] if form == "runner" else [structlog.processors.EventRenamer("msg")]),
-            renderers.get(form, render_like_runner),
+            _output.render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, logging.INFO)),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
 
 
-def _tell_level(
-    on_line: Callable[[str], None], _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    on_line(str(event["level"]))
-    return event
+def change_logging(*, level: str, form: str) -> None:
+    """Go on with another level and form, running jobs' lines included."""
+    _output.level = _output.configured = _LEVELS.get(level, logging.INFO)
+    _output.form = form
+
+
+def debugs() -> bool:
+    """Whether lines of level debug are written now."""
+    return _output.level <= logging.DEBUG
+
+
+def toggle_debug() -> bool:
+    """Write everything, or again what the configuration says; returns whether everything is written now."""
+    _output.level = _output.configured if _output.level != _output.configured else logging.DEBUG
+    return debugs()
 
 
 def render_like_runner(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, M
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
@@ -25,8 +25,9 @@ from runner.manager.health import Health
 from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun, log_fields
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places
-from runner.manager.runners import RunnerParts, ServedRunner, identity_of, matched
+from runner.manager.runners import Change, RunnerParts, ServedRunner, identity_of, matched
 from runner.manager.scheduler import Scheduler, Turn
+from runner.manager.sessions import Sessions
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL, Trace
 from runner.status.board import Check, ProcessState, Questions, StatusBoard
 from runner.trace.masking import Masker, token_prefixes
@@ -59,6 +60,7 @@ class RunnerManager:
         coordinator_for: Callable[[RunnerConfig], Coordinator],
         caches_for: Callable[[RunnerConfig], LinkMaker],
         applied: Callable[[Config], None] = lambda _: None,
+        sessions: Sessions | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         final_update_timeout: float = FINAL_UPDATE_TIMEOUT,
         keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
@@ -69,7 +71,10 @@ class RunnerManager:
         self._config = config
         self._board = board or StatusBoard(system_id=identity.system_id)
         self._identity = identity
-        self._parts = RunnerParts(executor=executor_for, coordinator=coordinator_for, caches=caches_for)
+        self._sessions = sessions or Sessions()
+        self._parts = RunnerParts(
+            executor=executor_for, coordinator=coordinator_for, caches=caches_for, sessions=self._sessions
+        )
         self._applied = applied
         self._close = close
         self._final_update_timeout = final_update_timeout
@@ -82,6 +87,7 @@ class RunnerManager:
         self._running: set[JobRun] = set()
         self._idle = anyio.Event()
         self._aborted = ""
+        self._left_behind = 0
         self._places = Places()
         self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
         self._scheduler = Scheduler(
@@ -94,6 +100,16 @@ class RunnerManager:
     def running(self) -> int:
         """Jobs that run now."""
         return len(self._running)
+
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds that jobs get which `abort` ends."""
+        return self._config.shutdown_timeout
+
+    @property
+    def left_behind(self) -> int:
+        """Jobs that `abort` ended and that could not remove their objects, or tell GitLab, in time."""
+        return self._left_behind
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Take and run jobs until drained, aborted or cancelled; everything of every job is gone when it returns."""
@@ -141,22 +157,39 @@ class RunnerManager:
 
     # The configuration -------------------------------------------------------------------------------------------
 
-    async def apply(self, config: Config) -> None:
-        """Serve this configuration from now on; jobs that run keep theirs. Does nothing unless `serve` runs.
+    async def apply(self, config: Config) -> Change:
+        """Serve this configuration from now on; jobs that run keep theirs. Changes nothing unless `serve` runs.
 
         Runners whose entries did not change go on as they are, others are served anew beside their running jobs, and
         none asks GitLab any more whose entry is gone.
         """
         async with self._applying:
             if self._services is None:
-                return
+                return Change()
             entries = dict(matched(self._served.values(), config.runners))
             fresh = [
                 ServedRunner(key, runner, self._parts) for key, runner in entries.items() if self._is_new(key, runner)
             ]
             for served in fresh:
                 await self._services.start(served.serve, name=f"runner {served.key}")
+            known = {key: self._served[key].config.name for key in self._offered}
             self._switch(config, entries, fresh)
+            return Change(
+                added=tuple(served.config.name for served in fresh if served.key not in known),
+                changed=tuple(served.config.name for served in fresh if served.key in known),
+                removed=tuple(name for key, name in known.items() if key not in entries),
+                unchanged=len(entries) - len(fresh),
+            )
+
+    async def renew(self, identity: tuple[str, str], values: Mapping[str, Any], config: Config) -> None:
+        """Go on with the new token of the runner that GitLab knew by this `url` and token; its jobs notice nothing.
+
+        `values` are the keys that come with the token, `config` is the configuration that has them.
+        """
+        for served in self._served.values():
+            if served.identity == identity:
+                served.renew(values)
+        await self.apply(config)
 
     def _is_new(self, key: str, runner: RunnerConfig) -> bool:
         return key not in self._served or self._served[key].config != runner
@@ -207,6 +240,7 @@ class RunnerManager:
         """Hold what jobs need until `scope` is cancelled: when everything around is, the jobs clean up first."""
         with scope:
             async with anyio.create_task_group() as group:
+                await group.start(self._sessions.serve)
                 self._services = group
                 task_status.started()
                 await anyio.sleep_forever()
@@ -242,6 +276,7 @@ class RunnerManager:
                 )
             except JobError as error:
                 place_gone()
+                self._sessions.drop(job)
                 await self._refuse(served, job, outcome_of(error), card)
                 return
             job_run = self._job_run(served, material, place_gone, card)
@@ -254,6 +289,7 @@ class RunnerManager:
                 _tell_given_up(error)
             finally:
                 self._running.discard(job_run)
+                self._left_behind += bool(self._aborted) and job_run.left_something
                 if not self._running:
                     self._idle.set()
                     self._idle = anyio.Event()
@@ -277,6 +313,7 @@ class RunnerManager:
             ),
             place_gone=place_gone,
             card=card,
+            session=self._sessions.take(material.job),
         )
 
     def _open_trace(

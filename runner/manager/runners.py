@@ -6,10 +6,10 @@ what served it before stays until its last job has ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskStatus
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runner.gitlab.coordinator import Coordinator
     from runner.gitlab.replies import JobReply
     from runner.manager.caches import LinkMaker
+    from runner.manager.sessions import Sessions
 
 CLOSE_TIMEOUT = 5.0
 
@@ -33,10 +34,26 @@ class RunnerParts:
     executor: Callable[[RunnerConfig], Executor]
     coordinator: Callable[[RunnerConfig], Coordinator]
     caches: Callable[[RunnerConfig], LinkMaker]
+    sessions: Sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What another configuration meant for the runners: their names."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unchanged: int = 0
+
+    def fields(self) -> dict[str, object]:
+        """The fields of the log's line about it."""
+        names = {"added": self.added, "changed": self.changed, "removed": self.removed}
+        return {**{key: ", ".join(value) for key, value in names.items() if value}, "unchanged": self.unchanged}
 
 
 class ServedRunner:
-    """A runner with its configuration, which never changes, and what its jobs share."""
+    """A runner with its configuration, of which only the token ever changes, and what its jobs share."""
 
     def __init__(self, key: str, config: RunnerConfig, parts: RunnerParts) -> None:
         self.key = key
@@ -45,6 +62,7 @@ class ServedRunner:
         self.executor = parts.executor(config)
         self.coordinator = parts.coordinator(config)
         self.caches = parts.caches(config)
+        self._sessions = parts.sessions
         self.running = 0
         """Jobs that run with this configuration, and those whose end GitLab has not yet taken."""
         self._users = 0
@@ -68,7 +86,7 @@ class ServedRunner:
     async def request_job(self, *, long_poll: bool) -> JobReply:
         """Ask GitLab for a job."""
         with self._used():
-            return await self.coordinator.request_job(long_poll=long_poll)
+            return await self._sessions.request_job(self.coordinator, long_poll=long_poll)
 
     @contextmanager
     def job(self) -> Iterator[None]:
@@ -79,6 +97,11 @@ class ServedRunner:
                 yield
             finally:
                 self.running -= 1
+
+    def renew(self, values: Mapping[str, Any]) -> None:
+        """Go on with another token; `values` are the keys of the entry that come with it."""
+        self.config = self.config.model_copy(update=values)
+        self.coordinator.renew(self.config.token)
 
     def retire(self) -> None:
         """Nothing new comes: end `serve` once the last job and the last question have ended."""

@@ -143,6 +143,7 @@ class Scheduler:
                         wakeup = self._capacity.next_wakeup(now)
                         with anyio.move_on_after(None if wakeup is None else wakeup - now):
                             await changed.wait()
+            log.info("no more jobs are asked for")
 
     async def _ask(self, ask: Ask, jobs: anyio.abc.TaskGroup) -> None:
         """One question, if there is room for a job. Its slot goes to the job that comes, or back."""

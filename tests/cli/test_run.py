@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -21,9 +22,9 @@ from runner.testing.kubernetes import KubernetesServer
 pytestmark = pytest.mark.slow
 
 CONFIG = """\
-concurrent = 2
+concurrent = {concurrent}
 check_interval = 1
-shutdown_timeout = 10
+shutdown_timeout = {shutdown_timeout}
 [[runners]]
   name = "test"
   url = "{url}"
@@ -47,11 +48,27 @@ async def run_to_end(*arguments: str, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stdout.decode()
 
 
+def write_config(
+    folder: Path, gitlab: GitLabServer, *, concurrent: object = 2, token: str = "", shutdown_timeout: int = 10
+) -> None:
+    """Write config.toml in place, as an editor might."""
+    values = {"url": gitlab.url, "token": token or gitlab.token, "shutdown_timeout": shutdown_timeout}
+    (folder / "config.toml").write_text(CONFIG.format(concurrent=json.dumps(concurrent), **values))
+
+
 @asynccontextmanager
-async def serving(folder: Path, gitlab: GitLabServer, cluster: KubernetesServer, *flags: str) -> AsyncIterator[Process]:
-    """A `runner run` between the two servers."""
+async def serving(
+    folder: Path,
+    gitlab: GitLabServer,
+    cluster: KubernetesServer,
+    *flags: str,
+    written: bool = True,
+    shutdown_timeout: int = 10,
+) -> AsyncIterator[Process]:
+    """A `runner run` between the two servers; unless it is `written`, its configuration is not there yet."""
     config = folder / "config.toml"
-    config.write_text(CONFIG.format(url=gitlab.url, token=gitlab.token))
+    if written:
+        write_config(folder, gitlab, shutdown_timeout=shutdown_timeout)
     kubeconfig = cluster.kubeconfig(folder / "kubeconfig")
     command = [sys.executable, "-m", "runner", "run", "--config", str(config), "--kubeconfig", str(kubeconfig), *flags]
     process = await anyio.open_process(command, stdout=PIPE, stderr=STDOUT)
@@ -92,19 +109,70 @@ async def test_run_names_what_is_wrong_in_the_configuration(tmp_path: Path) -> N
     assert "Traceback" not in text
 
 
-async def test_run_says_which_file_is_missing(tmp_path: Path) -> None:
-    """A file that is not there is one sentence with the way out."""
-    code, text = await run_to_end("run", "--config", str(tmp_path / "none.toml"))
+@pytest.mark.parametrize("named", ["flag", "environment"])
+async def test_run_says_that_the_folder_is_missing(tmp_path: Path, named: str) -> None:
+    """A file whose folder is not there either is one sentence with the way out; `CONFIG_FILE` names it too."""
+    file = str(tmp_path / "none" / "config.toml")
+    if named == "flag":
+        code, text = await run_to_end("run", "--config", file)
+    else:
+        code, text = await run_to_end("run", CONFIG_FILE=file)
     assert code == 1
-    assert "none.toml: No such file or directory" in text
+    assert f"Error: {file} is not there, nor is its folder. Name the configuration with --config." in text
     assert "Traceback" not in text
 
 
-async def test_config_file_is_an_environment_variable_too(tmp_path: Path) -> None:
-    """`CONFIG_FILE` names the configuration as it does for the original."""
-    code, text = await run_to_end("run", CONFIG_FILE=str(tmp_path / "other.toml"))
-    assert code == 1
-    assert "other.toml" in text
+async def test_run_waits_for_the_file(tmp_path: Path) -> None:
+    """A file that is not there yet is waited for, as `register` may write it; the log says so, and what is near."""
+    (tmp_path / "conf.toml").write_text("")
+    async with (
+        GitLabServer() as gitlab,
+        KubernetesServer(ScriptedKubelet(Fate())) as cluster,
+        serving(tmp_path, gitlab, cluster, written=False) as process,
+    ):
+        await printed(process, b"config.toml is not there: waiting for it, without runners. Its folder has conf.toml")
+        job = gitlab.queue(script=["true"])
+        write_config(tmp_path, gitlab)
+        await job.wait_finished()
+        process.send_signal(signal.SIGTERM)
+        assert await exit_code(process) == 0
+    assert job.state == "success"
+
+
+async def test_run_takes_an_edit_of_the_file(tmp_path: Path) -> None:
+    """A broken edit changes nothing and is told with file, line and key; the next good one is applied; HUP asks too."""
+    async with (
+        GitLabServer(tokens=("glrt-one", "glrt-two")) as gitlab,
+        KubernetesServer(ScriptedKubelet(Fate())) as cluster,
+        serving(tmp_path, gitlab, cluster) as process,
+    ):
+        await printed(process, b"taking jobs")
+        write_config(tmp_path, gitlab, concurrent="none")
+        await printed(process, f"{tmp_path}/config.toml:1: concurrent: Input should be an integer".encode())
+        job = gitlab.queue(script=["true"])
+        await job.wait_finished()
+        write_config(tmp_path, gitlab, token="glrt-two")
+        await printed(process, b"configuration loaded")
+        other = gitlab.queue(script=["true"], runner="glrt-two")
+        await other.wait_finished()
+        process.send_signal(signal.SIGHUP)
+        await printed(process, b"configuration loaded")
+        process.send_signal(signal.SIGQUIT)
+        assert await exit_code(process) == 0
+    assert (job.state, other.state) == ("success", "success")
+
+
+async def test_run_leaves_with_1_when_something_is_left(tmp_path: Path) -> None:
+    """A job that was ended and whose end GitLab did not take within `shutdown_timeout` is an exit code of 1."""
+    kubelet = ScriptedKubelet(Fate(stages={"step_script": Script(output=[(0, b"here\n")], until=anyio.Event())}))
+    async with GitLabServer() as gitlab, KubernetesServer(kubelet) as cluster:
+        async with serving(tmp_path, gitlab, cluster, shutdown_timeout=1) as process:
+            job = gitlab.queue(script=["true"])
+            await job.wait_trace(b"here")
+            await gitlab.outage()
+            process.send_signal(signal.SIGTERM)
+            assert await exit_code(process) == 1
+        await cluster.wait_until_gone()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +196,7 @@ async def test_a_signal_ends_the_process(
             await job.wait_trace(b"here")
             process.send_signal(number)
             if state == "success":
-                await printed(process, b"taking no more jobs")
+                await printed(process, b"no more jobs are asked for")
                 late = gitlab.queue(script=["true"])
                 go_on.set()
             await job.wait_finished()
