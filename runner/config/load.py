@@ -174,6 +174,9 @@ def _keep_runners(values: dict[str, Any], names: FieldNames, report: _Report) ->
             "other-executor",
             f'{what}; the runner is left out (this service has executor = "{EXECUTOR}")',
         )
+    if runners and not kept:
+        what = "none of the runners is for this service: it starts, and takes no jobs until one is added"
+        report.warning(names.spelled(("runners",)), "no-runner-left", what)
     values["runners"] = [runners[index] for index in kept]
     return kept
 

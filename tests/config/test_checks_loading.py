@@ -66,6 +66,12 @@ CASES = [
         runner(),
     ),
     Case(
+        "no-runner-left",
+        runner('executor = "docker"'),
+        ("warning runners: none of the runners is for this service: it starts, and takes no jobs until one is added",),
+        runner('executor = "docker"') + runner().partition("\n")[2],
+    ),
+    Case(
         "table-of-another-executor",
         runner('[runners.docker]\nimage = "ruby"'),
         ("warning docker: the table is of an executor that is not here: not supported",),

@@ -154,7 +154,7 @@ def test_exact_spelling_wins_over_another() -> None:
             "config.toml:1: metrics_server: the key is a former name; write listen_address",
         ),
         (
-            RUNNER.replace('"kubernetes"', '"docker"'),
+            RUNNER.replace('"kubernetes"', '"docker"') + RUNNER,
             'config.toml:5: runners.0.executor: there is no executor "docker" here; the runner is left out '
             '(this service has executor = "kubernetes")',
         ),
@@ -163,7 +163,7 @@ def test_exact_spelling_wins_over_another() -> None:
             "config.toml:6: runners.0.docker: the table is of an executor that is not here: not supported",
         ),
         (
-            RUNNER.replace('  executor = "kubernetes"\n', ""),
+            RUNNER.replace('  executor = "kubernetes"\n', "") + RUNNER,
             "config.toml:1: runners.0.executor: no executor is named; the runner is left out "
             '(this service has executor = "kubernetes")',
         ),

@@ -197,8 +197,9 @@ MEANINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "003-registered.toml": (
         {"concurrent": 1, "check_interval": 3.0, "runners": ()},
         [
+            "4: runners: none of the runners is for this service: it starts, and takes no jobs until one is added",
             '8: runners.0.executor: there is no executor "docker" here; the runner is left out '
-            '(this service has executor = "kubernetes")'
+            '(this service has executor = "kubernetes")',
         ],
     ),
     "004-example.toml": (OF_2018, [f"5: {FORMER_CI}"]),

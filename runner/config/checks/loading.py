@@ -43,6 +43,7 @@ TOLD_BY_LOADER: Final[Mapping[str, Told]] = MappingProxyType(
             "A runner is for an executor that is not here.",
             'write executor = "kubernetes", or leave it to its own service',
         ),
+        "no-runner-left": Told("No runner of the file is for this service.", 'add one with executor = "kubernetes"'),
         "table-of-another-executor": Told(
             "A table is of an executor that is not here.", "take it away, or leave the runner to its own service"
         ),
