@@ -347,7 +347,7 @@ REFUSALS: dict[str, tuple[Reply, str, str]] = {
 async def test_the_pod_is_refused(cluster: Cluster, refusal: str) -> None:
     """A pod that the API server does not take: its words in the log, the right reason, nothing left."""
     reply, reason, words = REFUSALS[refusal]
-    async with cluster.harness(kubelet=ScriptedKubelet()) as h:
+    async with cluster.harness(kubelet=ScriptedKubelet(), kubernetes={"poll_timeout": 1}) as h:
         assert h.cluster is not None
         h.cluster.faults.add(FaultRule("POST", "/pods$", reply, times=None))
         job = await h.run(script=["true"])

@@ -198,21 +198,22 @@ async def test_an_owner_that_cannot_be_named_fails_the_job(cluster: Cluster) -> 
 
 @pytest.mark.only_on("embedded")
 async def test_a_quota_that_is_waited_for_by_the_operators_words(cluster: Cluster) -> None:
-    """`retry_limits` names the words: the pod is asked for again until others have left."""
+    """`retry_limits` names the words: the request is repeated in silence; without them the job waits and says so."""
     refused = {
         "kind": "Status",
         "code": 403,
         "reason": "Forbidden",
         "message": 'pods "x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=5, limited: pods=5',
     }
-    for limits, state in (({}, "failed"), ({"exceeded quota": 3}, "success")):
+    for limits, parked in (({}, True), ({"exceeded quota": 3}, False)):
         async with cluster.harness(
             kubelet=ScriptedKubelet(), kubernetes={"retry_limits": limits, "retry_backoff_max": 500}
         ) as h:
             assert h.cluster is not None
             h.cluster.faults.add(FaultRule("POST", "/pods$", Reply(403, body=orjson.dumps(refused)), times=2))
             job = await h.run(variables=NO_SOURCES)
-            assert job.state == state, job.text
+            assert job.state == "success", job.text
+            assert ("the job waits for room, for at most 180 s" in job.text) is parked
 
 
 @pytest.mark.only_on("real")
