@@ -189,6 +189,8 @@ class RunnerManager:
         for served in self._served.values():
             if served.identity == identity:
                 served.renew(values)
+        if self._services is None:
+            self._config = config  # what `serve` begins with
         await self.apply(config)
 
     def _is_new(self, key: str, runner: RunnerConfig) -> bool:

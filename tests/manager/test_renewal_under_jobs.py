@@ -108,3 +108,30 @@ async def test_renewal_disturbs_no_job_and_the_reload_changes_nothing(tmp_path: 
     assert (asked[0], asked[-1]) == (old, new)
     assert read(file).runners[0].token == new
     assert len(rooms) == 1
+
+
+async def test_renewal_before_the_manager_serves_is_what_it_begins_with(tmp_path: Path) -> None:
+    """A token that is due at the start is void before the first question: none is asked with it."""
+    async with GitLabServer() as gitlab:
+        old = gitlab.token
+        file = written(tmp_path / "config.toml", TEXT.format(url=gitlab.url, token=old))
+        pool = ClientPool()
+        manager = RunnerManager(
+            read(file),
+            identity=Identity(name="runner", version="1", revision="abc", system_id=SYSTEM_ID, host="here"),
+            executor_for=lambda _runner: Room(),
+            coordinator_for=lambda one: Coordinator(one.url, one.token, info=ClientInfo(version="1"), pool=pool),
+            caches_for=lambda _runner: NoCaches(),
+            close=pool.aclose,
+        )
+        _, answer = gitlab.runners.reset({"token": old})
+        config = read(file)
+        values = {"token": answer["token"]}
+        renewed = config.model_copy(update={"runners": (config.runners[0].model_copy(update=values),)})
+        await manager.renew((gitlab.url, old), values, renewed)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                await group.start(manager.serve)
+                await gitlab.faults.wait_seen("POST", "/jobs/request$")
+                group.cancel_scope.cancel()
+        assert {orjson.loads(one.body)["token"] for one in gitlab.requests} == {answer["token"]}
