@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from runner.helper.archives.formats import extract_archive
 from runner.helper.archives.placing import ArchiveError
-from runner.helper.console import Console, Field, HelperError
+from runner.helper.console import Console, Field, HelperError, disk_words
 from runner.helper.coordinator import FLAGS, JobArtifacts, status_words
 from runner.helper.flags import Flag, parse_flags
 from runner.helper.transfer.attempts import attempts
@@ -53,9 +53,11 @@ def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> N
     except TransferError as error:
         raise HelperError(str(error)) from error
     except ArchiveError as error:
-        raise HelperError(f"the artifacts of job {source.job} cannot be extracted: {error}") from error
+        raise HelperError(
+            f"the artifacts of job {source.job} cannot be extracted: {error}. If they are broken, run that job again"
+        ) from error
     except OSError as error:
-        raise HelperError(f"{error.filename or staging or tempfile.gettempdir()}: {error.strerror}") from error
+        raise HelperError(disk_words(error, staging or tempfile.gettempdir())) from error
 
 
 def _download(source: JobArtifacts, download: Download, console: Console, *, direct: bool) -> None:
@@ -89,8 +91,19 @@ def _receive(reply: Reply, source: JobArtifacts, download: Download, console: Co
     said = words.get(reply.status, status_words(reply.status, reply.reason))
     tell = console.error if reply.status in words else console.warning
     tell(f"{what} {said}", **fields)
-    reasons = {401: "permission denied", 403: "permission denied", 404: "file does not exist"}
-    raise TransferError(reasons.get(reply.status, f"GitLab answers {said}"), status=reply.status)
+    raise TransferError(_reason(reply.status, said, source.job), status=reply.status)
+
+
+def _reason(status: int, said: str, job: int) -> str:
+    """Why there are no artifacts, and the way out; the first words are the original's."""
+    if status == 404:
+        return f"file does not exist: the artifacts of job {job} have expired or were erased, run that job again"
+    if status in (401, 403):
+        return (
+            f"permission denied: GitLab does not let this job read the artifacts of job {job}; "
+            "look at the other project's job token permissions"
+        )
+    return f"GitLab answers {said}, the artifacts of job {job} could not be had"
 
 
 def _same(url: str, other: str) -> bool:

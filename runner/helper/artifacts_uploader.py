@@ -7,6 +7,7 @@ The archive goes out as it is made, in chunks, and is made anew for another try.
 import os
 import random
 import secrets
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -14,7 +15,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from runner.helper.archives.enumeration import Selection, enumerate_files
 from runner.helper.archives.formats import level_of, write_archive
 from runner.helper.archives.provenance import PROVENANCE_FLAGS, write_provenance
-from runner.helper.console import Console, Field, HelperError
+from runner.helper.console import Console, Field, HelperError, disk_words
 from runner.helper.coordinator import FLAGS, JobArtifacts, status_words
 from runner.helper.flags import Flag, Given, parse_flags
 from runner.helper.transfer.attempts import attempts
@@ -87,7 +88,7 @@ class _Upload:
         except TransferError as error:
             raise HelperError(str(error)) from error
         except OSError as error:
-            raise HelperError(f"{error.filename}: {error.strerror}") from error
+            raise HelperError(disk_words(error, tempfile.gettempdir())) from error
 
     def _again(self, error: TransferError) -> bool:
         self._failures += 1
@@ -122,12 +123,26 @@ class _Upload:
             self._address = urlunsplit((host.scheme or ours.scheme, host.netloc or ours.netloc, ours.path, "", ""))
             self.console.info(f"{what} {words}", **fields)
         elif reply.status == 413:
-            self.console.error(f"{what} {words}", **fields)
-            raise TransferError("too large", status=413)
+            said = _message(reply)
+            self.console.error(f"{what} {words}", **fields, said=said)
+            raise TransferError(
+                f"too large: GitLab takes no archive as large as this one{f' ({said})' if said else ''}. "
+                'Its limit is "Maximum artifacts size" of the instance, the group or the project',
+                status=413,
+            )
         else:
             self.console.warning(f"{what} {words}", **fields, said=_message(reply))
-        names = {401: "permission denied", 403: "permission denied", 404: "not found", 503: "service unavailable"}
-        raise TransferError(names.get(reply.status, f"invalid argument: {words}"), status=reply.status)
+        raise TransferError(self._reason(reply.status, words), status=reply.status)
+
+    def _reason(self, status: int, words: str) -> str:
+        """Why the artifacts are not there, and the way out; the first words are the original's."""
+        job = self.target.job
+        if status in (401, 403):
+            return f"permission denied: GitLab does not take the token of job {job}, which is over or was canceled"
+        if status == 404:
+            return f"not found: GitLab knows no job {job}, or none that may have artifacts"
+        start = "service unavailable" if status == 503 else "invalid argument"
+        return f"{start}: GitLab answers {words}. Its log has the reason, search it for the correlation id"
 
     def _query(self) -> str:
         given = self.given
@@ -154,7 +169,7 @@ class _Upload:
             write(data)
             meter.add(len(data))
 
-        write_archive(form, self.names, root=self.root, level=self.level, write=send)
+        write_archive(form, self.names, root=self.root, level=self.level, write=send, console=self.console)
         write(f"\r\n--{boundary}--\r\n".encode())
         meter.finish()
 

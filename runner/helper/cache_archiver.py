@@ -24,7 +24,7 @@ from runner.helper.cache_store import (
     with_links,
     write_metadata,
 )
-from runner.helper.console import Console, HelperError
+from runner.helper.console import Console, HelperError, disk_words
 from runner.helper.flags import Flag, Given, parse_flags
 from runner.helper.transfer.http import Body, TransferError, request, shown
 from runner.helper.transfer.meter import Meter
@@ -105,20 +105,28 @@ def _pack(
 ) -> None:
     folder = os.path.dirname(archive) or "."
     form = given.text("compression-format").lower()
+    form = form if form in _FORMATS else "zip"
     level = level_of(given.text("compression-level"), console)
     try:
         os.makedirs(folder, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix="archive_", dir=folder)
         try:
             with open(descriptor, "wb", buffering=CHUNK_BYTES) as file:
-                write_archive(form if form in _FORMATS else "zip", names, root=root, level=level, write=file.write)
+                write_archive(
+                    form if form in _FORMATS else "zip",
+                    names,
+                    root=root,
+                    level=level,
+                    write=file.write,
+                    console=console,
+                )
             os.chmod(temporary, 0o666)  # another user's job may share the folder
             os.replace(temporary, archive)
         finally:
             with suppress(OSError):
                 os.unlink(temporary)
     except OSError as error:
-        raise HelperError(f"the cache cannot be archived: {error.filename or folder}: {error.strerror}") from error
+        raise HelperError(f"the cache cannot be archived: {disk_words(error, folder)}") from error
     write_metadata(archive, _metadata(given, environment(given, environ), console), console)
 
 

@@ -21,7 +21,7 @@ from runner.helper.cache_store import (
     with_links,
     write_metadata,
 )
-from runner.helper.console import Console, HelperError
+from runner.helper.console import Console, HelperError, disk_words
 from runner.helper.flags import Flag, Given, parse_flags
 from runner.helper.transfer.attempts import attempts
 from runner.helper.transfer.download import Download
@@ -65,7 +65,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> N
             os.unlink(archive)
         raise CacheMissError(f"the cache cannot be extracted: {error}") from error
     except OSError as error:
-        raise CacheMissError(f"the cache cannot be extracted: {error.filename}: {error.strerror}") from error
+        raise CacheMissError(f"the cache cannot be extracted: {disk_words(error, os.getcwd())}") from error
 
 
 def _fetch(given: Given, environ: Mapping[str, str], archive: str, console: Console) -> None:
@@ -91,7 +91,7 @@ def _fetch(given: Given, environ: Mapping[str, str], archive: str, console: Cons
     except TransferError as error:
         raise CacheMissError(str(error)) from error
     except OSError as error:
-        raise CacheMissError(f"{error.filename or folder}: {error.strerror}") from error
+        raise CacheMissError(disk_words(error, folder)) from error
 
 
 @dataclass(frozen=True, slots=True)

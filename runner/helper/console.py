@@ -4,6 +4,7 @@
 names.
 """
 
+import errno
 import json
 import os
 import sys
@@ -83,6 +84,14 @@ class Console:
             self._write(json.dumps(record) + "\n")
         else:
             self._write(" ".join(f"{key}={_quoted(value)}" for key, value in record.items()) + "\n")
+
+
+def disk_words(error: OSError, path: str) -> str:
+    """Say what a file system refused, and the way out where it is full."""
+    words = f"{error.filename or path}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{words}. Keep less there, or give the pod a larger volume"
+    return words
 
 
 def _quoted(value: Field) -> str:

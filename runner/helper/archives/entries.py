@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,8 +30,10 @@ class Entry:
     """Where a link points to."""
 
 
-def entries_of(root: str, names: Sequence[str]) -> Iterator[Entry]:
-    """Look at the files to archive, in order; what vanished, and sockets, pipes and devices, are passed over."""
+def entries_of(
+    root: str, names: Sequence[str], passed_over: Callable[[str], object] = lambda name: None
+) -> Iterator[Entry]:
+    """Look at the files to archive, in order; what vanished is left out, sockets, pipes and devices are passed over."""
     for name in names:
         try:
             found = os.lstat(os.path.join(root, name))
@@ -39,7 +41,9 @@ def entries_of(root: str, names: Sequence[str]) -> Iterator[Entry]:
             target = os.readlink(os.path.join(root, name)) if kind == "link" else ""
         except OSError:
             continue
-        if kind is not None:
+        if kind is None:
+            passed_over(name)
+        else:
             yield Entry(
                 name=name,
                 kind=kind,

@@ -3,7 +3,7 @@
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from urllib.parse import quote
 
 from runner.helper.archives.entries import Entry, entries_of, read_chunks
@@ -27,10 +27,20 @@ def level_of(name: str, console: Console) -> str:
     return "default"
 
 
-def write_archive(form: str, names: Sequence[str], *, root: str, level: str, write: Write) -> int:
-    """Write an archive of a format and give its size. Raises HelperError for what the format cannot hold, OSError."""
+def write_archive(
+    form: str, names: Sequence[str], *, root: str, level: str, write: Write, console: Console | None = None
+) -> int:
+    """Write an archive of a format and give its size. Raises HelperError for what the format cannot hold, OSError.
+
+    `console` hears of sockets, pipes and devices, which are passed over.
+    """
+
+    def tell(name: str) -> None:
+        if console:
+            console.warning(f"{name}: no file, folder or link, passed over")
+
     writers = {"tarzstd": _write_tar_zstd, "zipzstd": _write_zip_zstd, "gzip": _write_gzip, "raw": _write_raw}
-    return writers.get(form, _write_zip)(names, root, level, write)
+    return writers.get(form, _write_zip)(entries_of(root, names, tell), root, level, write)
 
 
 def extract_archive(path: str, *, root: str, console: Console) -> int:
@@ -48,27 +58,27 @@ def extract_archive(path: str, *, root: str, console: Console) -> int:
     return extract_zip(path, root=root, console=console)
 
 
-def _write_zip(names: Sequence[str], root: str, level: str, write: Write) -> int:
-    return write_zip(entries_of(root, names), root=root, level=LEVELS[level], write=write)
+def _write_zip(entries: Iterable[Entry], root: str, level: str, write: Write) -> int:
+    return write_zip(entries, root=root, level=LEVELS[level], write=write)
 
 
-def _write_zip_zstd(names: Sequence[str], root: str, level: str, write: Write) -> int:
+def _write_zip_zstd(entries: Iterable[Entry], root: str, level: str, write: Write) -> int:
     from runner.helper.archives import zstandard
 
     packing = zstandard.LEVELS[level]
-    return write_zip(entries_of(root, names), root=root, level=packing, method=ZSTANDARD, write=write)
+    return write_zip(entries, root=root, level=packing, method=ZSTANDARD, write=write)
 
 
-def _write_tar_zstd(names: Sequence[str], root: str, level: str, write: Write) -> int:
+def _write_tar_zstd(entries: Iterable[Entry], root: str, level: str, write: Write) -> int:
     from runner.helper.archives.tar_zstd import write_tar_zstd
 
-    return write_tar_zstd(entries_of(root, names), root=root, level=level, write=write)
+    return write_tar_zstd(entries, root=root, level=level, write=write)
 
 
-def _write_gzip(names: Sequence[str], root: str, level: str, write: Write) -> int:
+def _write_gzip(entries: Iterable[Entry], root: str, level: str, write: Write) -> int:
     """One gzip member after the other, each with its file's name and path, as GitLab reads reports."""
     size = 0
-    for entry in entries_of(root, names):
+    for entry in entries:
         if entry.kind != "file":
             raise HelperError(f"{entry.name} is no regular file: a gzip artifact holds files alone")
         for data in _gzip_member(entry, root, LEVELS[level]):
@@ -95,14 +105,13 @@ def _header_text(text: str) -> bytes:
     return (text if plain else f"e:{quote(os.fsencode(text))}").encode() + b"\0"
 
 
-def _write_raw(names: Sequence[str], root: str, _level: str, write: Write) -> int:
-    if len(names) != 1:
-        raise HelperError(f"only one file can be sent as raw, {len(names)} were found")
-    size = 0
-    for entry in entries_of(root, names):
-        if entry.kind != "file":
-            raise HelperError(f"{entry.name} is no regular file: raw sends one file")
-        for data in read_chunks(root, entry):
-            write(data)
-            size += len(data)
-    return size
+def _write_raw(entries: Iterable[Entry], root: str, _level: str, write: Write) -> int:
+    found = list(entries)
+    if len(found) != 1:
+        raise HelperError(f"only one file can be sent as raw, {len(found)} were found")
+    (entry,) = found
+    if entry.kind != "file":
+        raise HelperError(f"{entry.name} is no regular file: raw sends one file")
+    for data in read_chunks(root, entry):
+        write(data)
+    return entry.size
