@@ -111,7 +111,7 @@ class Executor(Protocol):
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Hold connections and shared watches until cancelled."""
 
-    async def trouble(self) -> str:
+    async def out_of_reach(self) -> str:
         """Say in a few words why no job can run here now; empty when one can, as far as that is known. Never raises."""
 
     async def has_room(self, beside: int) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runner.kube.informer import PodInformer
 
 CLOSE_TIMEOUT = 5.0
-TROUBLE_TIMEOUT = 3.0
+REACH_TIMEOUT = 3.0
 """Seconds for which an API server may think about its own version."""
 
 
@@ -69,7 +69,7 @@ class Cluster:
                 self._client = await self._connect()
             return self._client
 
-    async def trouble(self) -> str:
+    async def out_of_reach(self) -> str:
         """Say in a few words why the API server cannot be asked; empty when it can. A standing watch is answer enough.
 
         The words name no address, which may hold what is nobody's business.
@@ -77,10 +77,10 @@ class Cluster:
         if any(shared.informer.watching for shared in self._shared.values()):
             return ""
         try:
-            with anyio.fail_after(TROUBLE_TIMEOUT):
+            with anyio.fail_after(REACH_TIMEOUT):
                 await (await self.client()).server_version(tries=1)
         except TimeoutError:
-            return f"the API server has not answered in {TROUBLE_TIMEOUT:.0f} s"
+            return f"the API server has not answered in {REACH_TIMEOUT:.0f} s"
         except ForbiddenError:
             return ""  # it answers, and knows us
         except KubeError as error:

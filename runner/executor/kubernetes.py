@@ -81,9 +81,9 @@ class KubernetesExecutor:
         """Hold the connection and the watches until cancelled."""
         await self._cluster.serve(task_status=task_status)
 
-    async def trouble(self) -> str:
+    async def out_of_reach(self) -> str:
         """Say why the API server cannot be asked; empty when it can."""
-        return await self._cluster.trouble()
+        return await self._cluster.out_of_reach()
 
     async def has_room(self, beside: int) -> bool:
         """Say whether the namespace's quotas have room for another pod, where `capacity_aware` asks for it."""

@@ -383,7 +383,7 @@ class RunnerManager:
         checks = {served.key: Check(f"cluster of {served.config.name}") for served in offered}
 
         async def look(served: ServedRunner) -> None:
-            checks[served.key] = replace(checks[served.key], trouble=await served.executor.trouble())
+            checks[served.key] = replace(checks[served.key], trouble=await served.executor.out_of_reach())
 
         async with anyio.create_task_group() as group:
             for served in offered:

@@ -146,7 +146,9 @@ class JobCard:
 
     def retried(self, stage: str) -> None:
         """A stage is tried once more."""
-        self._meter.stage_retried(phase_named(stage))
+        # Sources are announced anew with the clearing that comes before them.
+        again = Stage.GET_SOURCES if stage == Stage.CLEAR_WORKTREE else stage
+        self._meter.stage_retried(phase_named(again))
 
     def log_moved(self, received: int, sent: int) -> None:
         """`received` bytes of output have come in all, and GitLab has taken `sent` more of the log."""

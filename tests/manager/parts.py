@@ -37,8 +37,8 @@ class Room:
         """Nothing is held."""
         task_status.started()
 
-    async def trouble(self) -> str:
-        """There is none."""
+    async def out_of_reach(self) -> str:
+        """It is here."""
         return ""
 
     async def has_room(self, beside: int) -> bool:
