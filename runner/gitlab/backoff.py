@@ -25,14 +25,16 @@ def is_retriable(status: int) -> bool:
 def server_delay(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds that the answer asks us to wait, None when it does not.
 
-    `RateLimit-ResetTime` (an HTTP date, GitLab's rate limiter) counts before `Retry-After` (seconds, or an HTTP date).
-    A date in the past and garbage are no answer. `now` is seconds since the epoch; `headers` must not mind case. At
+    `RateLimit-ResetTime` (an HTTP date, GitLab's rate limiter) counts before `Retry-After` (seconds, or an HTTP date),
+    and that before `RateLimit-Reset` (seconds since the epoch). A date in the past and garbage are no answer. `now` is seconds since the epoch; `headers` must not mind case. At
     most RETRY_AFTER_MAX.
     """
     delay = _until(headers.get("RateLimit-ResetTime", ""), now)
     if delay is None:
         text = headers.get("Retry-After", "").strip()
-        delay = float(text) if text.isascii() and text.isdigit() else _until(text, now)
+        delay = float(text) if _is_number(text) else _until(text, now)
+    if not delay and _is_number(text := headers.get("RateLimit-Reset", "").strip()):
+        delay = max(float(text) - now, 0.0)
     return min(delay, RETRY_AFTER_MAX) if delay else None
 
 
@@ -69,6 +71,10 @@ class Backoff:
     def succeeded(self) -> None:
         """Begin anew."""
         self._failures = 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _until(text: str, now: float) -> float | None:

@@ -43,11 +43,16 @@ def test_status_says_whether_to_try_again(status: int, expected: bool) -> None:
             {"RateLimit-ResetTime": formatdate(NOW - 30, usegmt=True), "Retry-After": "7"}, 7.0, id="reset-time-over"
         ),
         pytest.param({"RateLimit-ResetTime": "Sat, 99 Foo", "Retry-After": "7"}, 7.0, id="reset-time-garbage"),
+        pytest.param({"RateLimit-Reset": f"{NOW + 20:.0f}"}, 20.0, id="reset-alone"),
+        pytest.param({"RateLimit-Reset": f"{NOW + 20:.0f}", "Retry-After": "7"}, 7.0, id="reset-last"),
+        pytest.param({"RateLimit-Reset": f"{NOW + 20:.0f}", "Retry-After": "0"}, 20.0, id="reset-when-all-else-fails"),
+        pytest.param({"RateLimit-Reset": "60"}, None, id="reset-that-is-no-moment"),
+        pytest.param({"RateLimit-Reset": "9" * 400}, RETRY_AFTER_MAX, id="reset-more-than-a-number-holds"),
         pytest.param({"RateLimit-ResetTime": "Sat, 22 Aug 99999 10:05:00 GMT"}, None, id="reset-time-beyond-dates"),
     ],
 )
 def test_server_names_the_wait(headers: dict[str, str], expected: float | None) -> None:
-    """RateLimit-ResetTime, then Retry-After in both forms; garbage and the past count for nothing; a bound holds."""
+    """RateLimit-ResetTime, then Retry-After in both forms, then RateLimit-Reset; garbage and the past count for nothing; a bound holds."""
     assert server_delay(headers, NOW) == expected
 
 
