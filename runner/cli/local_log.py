@@ -53,6 +53,8 @@ class _Log:
     """The runner's own section that is open."""
     began: bool = False
     """Whether the job's script has begun."""
+    blank: bool = False
+    """Whether the last line was empty, and is not printed yet."""
     held: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_HELD_LINES))
     """Lines that are shown if the script never begins."""
 
@@ -104,9 +106,16 @@ class LiveLog:
         return f"\x1b[{_NAME_COLOURS[index % len(_NAME_COLOURS)]}m{label}\x1b[0m" if self._colour else label
 
     def _line(self, log: _Log, line: bytes) -> str:
-        """What is printed for one line of a log: marks of sections stand in it, between what belongs to each."""
+        """What is printed for one line of a log: marks of sections stand in it, between what belongs to each.
+
+        An empty line waits for the next: at a section's end it is the runner's, and says nothing on a terminal.
+        """
         line = _TIME.sub(b"", line, count=1)
-        shown, start, marked = [], 0, False
+        shown = [f"{log.label}\n"] if log.blank and not line.startswith(b"section_end:") else []
+        log.blank = not line and not self._whole and log.section in _SHOWN_SECTIONS
+        if log.blank:
+            return "".join(shown)
+        start, marked = 0, False
         for mark in _MARK.finditer(line):
             shown.append(self._piece(log, line[start : mark.start()], marked=True))
             marked = self._follow(log, mark)

@@ -148,6 +148,7 @@ class Renderer:
             case StartEntry():
                 self._start_stage(stage_of(entry.attempt), entry.time, out)
             case ExitEntry() | LostEntry():
+                self._end_output(entry.time, out)
                 self._end_stage(entry.time, out)
                 self._results[entry.attempt] = entry
 
@@ -164,6 +165,12 @@ class Renderer:
         if self._stage and self._with_sections:
             out.append(self._own(sections.section_end(self._stage, at), at))
         self._stage = ""
+
+    def _end_output(self, at: float, out: list[bytes]) -> None:
+        """Put GitLab Runner's newline behind a stage's output: a last line without an end gets one, so that it does not
+        run into what follows, and everything else an empty line, which shows where a stage is over.
+        """
+        out += (self._script(self._masker.finish(), at), self._script(b"\n", at))
 
     def _close_script(self, at: float, out: list[bytes]) -> None:
         """End the output as that of a writer that is closed: nothing waits any longer for more of it."""

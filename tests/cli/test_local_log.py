@@ -27,7 +27,7 @@ LOG = b"".join(
         section_end("step_script", 4),
         section_start("after_script", 4),
         title("Running after_script"),
-        b"after\r\n",
+        b"after\r\n\n\n",
         section_end("after_script", 5),
         section_start("cleanup_file_variables", 5),
         title("Cleaning up"),
@@ -54,6 +54,7 @@ def test_the_job_s_own_lines_are_printed() -> None:
         "made and no newline",
         "Running after_script",
         "after",
+        "",
         "Job succeeded",
     ]
 
@@ -71,6 +72,8 @@ def test_the_whole_log_is_printed_when_asked_for() -> None:
         "made and no newline",
         "Running after_script",
         "after",
+        "",
+        "",
         "Cleaning up",
         "Job succeeded",
     ]

@@ -59,6 +59,7 @@ def test_stage_is_rendered() -> None:
         (3.0, "01O ", "hello"),
         (3.25, "00O ", "\x1b[0;33mWARNING: slow\x1b[0;m"),
         (4.0, "01O ", "[MASKED]"),
+        (4.0, "01O ", ""),
         (4.0, "00O ", "section_end:4:get_sources\r\x1b[0K"),
     )
     assert (log.offset, log.received, log.lines) == (13, 13, 7)
@@ -72,8 +73,23 @@ def test_stage_is_rendered_without_times_and_marks() -> None:
     assert out == (
         b"\x1b[0KRunning with [MASKED]\x1b[0;m\n"
         b"\x1b[0K\x1b[36;1mGetting source from Git repository\x1b[0;m\x1b[0;m\n"
-        b"hello\n\x1b[0;33mWARNING: slow\x1b[0;m\n[MASKED]\n"
+        b"hello\n\x1b[0;33mWARNING: slow\x1b[0;m\n[MASKED]\n\n"
     )
+
+
+@pytest.mark.parametrize("timestamps", [True, False], ids=["times", "no times"])
+@pytest.mark.parametrize(
+    ("output", "shown"), [("x", "x\n"), ("x\n", "x\n\n"), ("", "\n")], ids=["open", "ended", "none"]
+)
+def test_output_of_a_stage_is_ended(output: str, shown: str, timestamps: bool) -> None:
+    """Whether its last line had an end or not, what follows begins a line; most often behind an empty one."""
+    log = renderer(timestamps=timestamps, sections=False)
+    size = len(output)
+    log.entry(StartEntry("step_script-1", 0, 1.0))
+    out = log.data(output.encode()) + log.entry(ExitEntry("step_script-1", 0, 0, size, 2.0))
+    out += log.note(NoteEntry(1, "green", size, 3.0, "Job succeeded")) + log.finish()
+    told = (strip_timestamps(out) if timestamps else out).decode()
+    assert told == f"{shown}\x1b[32;1mJob succeeded\x1b[0;m\n"
 
 
 def test_marks_stand_without_times() -> None:
@@ -83,7 +99,7 @@ def test_marks_stand_without_times() -> None:
     assert out == (
         b"section_start:2:step_script\r\x1b[0K"
         b'\x1b[0K\x1b[36;1mExecuting "step_script" stage of the job script\x1b[0;m\x1b[0;m\n'
-        b"section_end:3:step_script\r\x1b[0K"
+        b"\nsection_end:3:step_script\r\x1b[0K"
     )
 
 
@@ -324,7 +340,7 @@ def test_another_manager_makes_the_same_log(job: Files, timestamps: bool, own: i
 @pytest.mark.slow
 @given(files())
 def test_nothing_is_lost_or_doubled(job: Files) -> None:
-    """Without the runner's lines, masks apart, the log is the job's output byte by byte."""
+    """Without the runner's lines, masks apart, the log is the job's output byte by byte, a newline after each stage."""
     trace = rendered_in_order(job, timestamps=True)
     kept = b"".join(line + b"\n" for line in trace.split(b"\n")[:-1] if line[28:30] == b"01")
     expected = b""
@@ -333,6 +349,5 @@ def test_nothing_is_lost_or_doubled(job: Files) -> None:
         expected += masker.feed(job.output[at : entry.offset])
         at = entry.offset
         if isinstance(entry, ExitEntry | LostEntry):
-            expected += masker.finish()
-            expected += b"\n" if expected and not expected.endswith(b"\n") else b""
+            expected += masker.finish() + b"\n"
     assert strip_timestamps(kept) == expected
