@@ -17,11 +17,13 @@ from runner.cli.go_flags import FlagError, GoCommand, config_flag, go_bool
 from runner.cli.main import FORMATS, LEVELS
 from runner.config.findings import ConfigError
 from runner.config.model import Config
+from runner.job.outcome import leaf_errors
 from runner.manager.logging import change_logging, setup_logging
 from runner.manager.reload import ConfigWatch
 from runner.manager.settings import REVISION, ProcessSettings
 from runner.manager.signals import obey
 from runner.status.address import ListenError
+from runner.terminal.addresses import SessionServerError
 
 if TYPE_CHECKING:
     from runner.manager.runners import Change
@@ -129,6 +131,7 @@ async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, 
         return await manager.apply(renewal.adopt(present))
 
     settle()
+    served = True
     renewal.adopt(config)
     async with anyio.create_task_group() as group:
         if status.server:
@@ -140,9 +143,13 @@ async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, 
         group.start_soon(partial(obey, manager, on_sigterm=settings.on_sigterm, reload=watch.check_now))
         group.start_soon(renewal.run)
         group.start_soon(partial(watch.run, apply, refused=status.board.config_refused))
-        await manager.serve()
+        try:
+            await manager.serve()
+        except* SessionServerError as error:
+            log.critical(str(next(leaf_errors(error))))
+            served = False
         group.cancel_scope.cancel()
-    return 1 if manager.left_behind else 0
+    return 0 if served and not manager.left_behind else 1
 
 
 def _log_settings(settings: ProcessSettings, config: Config) -> tuple[str, str]:

@@ -7,6 +7,10 @@ import ipaddress
 HTTPS_PORT = 443
 
 
+class SessionServerError(Exception):
+    """The session server cannot be started; the sentence says why and what to do."""
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Split `host:port`, `[host]:port`, `:port` or `host`; without a port it is that of HTTPS.
 

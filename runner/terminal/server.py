@@ -6,6 +6,7 @@ refused with a bare status. A session is found from the moment its job has come 
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ from aiohttp import web
 from anyio.abc import TaskStatus
 
 from runner.kube.errors import KubeError
-from runner.terminal.addresses import join_address, split_address
+from runner.terminal.addresses import SessionServerError, join_address, split_address
 from runner.terminal.certificates import ServerCertificate, make_certificate
 from runner.terminal.forwarding import forward, refusal, wants_socket
 from runner.terminal.frames import PROTOCOLS
@@ -31,10 +32,6 @@ MESSAGE_BYTES = 1024 * 1024
 """The largest message that a person's end may send."""
 
 CLOSE_TIMEOUT = 5.0
-
-
-class SessionServerError(Exception):
-    """The session server cannot be started."""
 
 
 class SessionServer:
@@ -78,8 +75,9 @@ class SessionServer:
             try:
                 await site.start()
             except OSError as error:
+                why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 raise SessionServerError(
-                    f"session_server: cannot listen at {self._listen_address} ({error.strerror}): "
+                    f"session_server: cannot listen at {self._listen_address} ({why}): "
                     "set listen_address to an address of this machine and a free port."
                 ) from error
             if not self._advertise_address:

@@ -8,7 +8,7 @@ import aiohttp
 import anyio
 import pytest
 
-from runner.terminal.server import SessionServerError
+from runner.terminal.addresses import SessionServerError
 from tests.terminal.visitors import Pod, open_person, read_until
 
 UPGRADE = {
