@@ -152,6 +152,9 @@ def _former() -> Iterator[Row]:
         if key.env and key.today:
             flag = f"`--{key.flag}`" if key.flag else ""
             yield f"`{key.env}`", flag, f"`{'.'.join(key.path)}`", _code(key.today)
+    for key in inputs():
+        if key.former_env:
+            yield f"`{key.former_env}`", "", "", f"`{'.'.join(key.path)}`"
 
 
 def _marked(rows: Iterable[Row]) -> Iterator[Row]:

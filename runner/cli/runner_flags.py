@@ -21,8 +21,14 @@ from runner.config.model import RunnerConfig
 
 __all__ = ["FlagValueError", "checked_entry", "entry_of", "runner_options", "template_entry", "variable"]
 
-ALSO = {"url": ["-u"], "token": ["-t"], "name": ["--description"]}
-"""Other spellings of a flag."""
+ALSO = {
+    "url": ["-u"],
+    "token": ["-t"],
+    "name": ["--description"],
+    "cache.Path": ["--cache-s3-cache-path"],
+    "cache.Shared": ["--cache-cache-shared"],
+}
+"""Other spellings of a flag; those of the cache are of versions before 12."""
 
 
 class FlagValueError(Exception):
@@ -116,4 +122,7 @@ def _texts(key: Input, flag: Any) -> tuple[list[str], str]:
         texts = [str(text).lower() if isinstance(text, bool) else str(text) for text in given]
         return ([] if texts == [""] else texts), f"--{key.flag}"
     text = variable(key.env) if key.env else ""
+    if not text and key.former_env and (text := variable(key.former_env)):
+        say("warning", f"{key.former_env} is a former name of {key.env}")
+        return [text], key.former_env
     return ([text] if text else []), key.env

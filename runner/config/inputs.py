@@ -5,8 +5,9 @@ The service itself reads config.toml alone. The names follow a rule: `cpu_limit`
 original breaks its rule, the field is marked with `Given`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pydantic.fields import FieldInfo
 
@@ -29,6 +30,22 @@ class Input:
     """The field that the value is for: its type, default and description."""
     today: tuple[str, ...] = ()
     """For a key of former times, the keys that replaced it."""
+    former_env: str = ""
+    """Variable under which versions before 12 took the key of today; what `env` says goes before it."""
+
+
+FORMER_ENVIRONMENT: Mapping[tuple[str, ...], str] = MappingProxyType(
+    {
+        ("cache", "s3", "ServerAddress"): "S3_SERVER_ADDRESS",
+        ("cache", "s3", "AccessKey"): "S3_ACCESS_KEY",
+        ("cache", "s3", "SecretKey"): "S3_SECRET_KEY",
+        ("cache", "s3", "BucketName"): "S3_BUCKET_NAME",
+        ("cache", "s3", "BucketLocation"): "S3_BUCKET_LOCATION",
+        ("cache", "s3", "Insecure"): "S3_CACHE_INSECURE",
+        ("cache", "Path"): "S3_CACHE_PATH",
+    }
+)
+"""Variables of versions before 12, whose keys have stayed or moved to a table of their own."""
 
 
 def inputs() -> tuple[Input, ...]:
@@ -47,7 +64,7 @@ def _below(model: type[Table], path: tuple[str, ...], env: str, flag: str) -> It
             yield from _below(table, inner, f"{own_env}_", f"{flag}{name}-" if mark.flag is None else f"{mark.flag}-")
         else:
             own_flag = f"{flag}{name.replace('_', '-')}" if mark.flag is None else mark.flag
-            yield Input(inner, own_env, own_flag, field)
+            yield Input(inner, own_env, own_flag, field, former_env=FORMER_ENVIRONMENT.get(inner, ""))
     for key, claim in model.FORMER_KEYS.items():
         field = model.model_fields[key if claim.meant else claim.fields[0]]
         yield Input((*path, key), f"{env}{key.upper()}", f"{flag}{key.replace('_', '-')}", field, claim.fields)

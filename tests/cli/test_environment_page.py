@@ -28,7 +28,8 @@ CI_SERVER_TLS_CA_FILE CI_SERVER_TLS_CERT_FILE CI_SERVER_TLS_KEY_FILE KUBECTL_CON
 KUBERNETES_NAMESPACE KUBERNETES_PRIVILEGED KUBERNETES_ALLOW_PRIVILEGED KUBERNETES_CPUS KUBERNETES_MEMORY
 KUBERNETES_SERVICE_CPUS KUBERNETES_SERVICE_MEMORY KUBERNETES_CPU_LIMIT KUBERNETES_HELPER_MEMORY_REQUEST
 KUBERNETES_PULL_POLICY KUBERNETES_TERMINATIONGRACEPERIODSECONDS KUBERNETES_POLL_INTERVAL KUBERNETES_POLL_TIMEOUT
-KUBERNETES_BEARER_TOKEN KUBERNETES_REQUEST_RETRY_LIMIT
+KUBERNETES_BEARER_TOKEN KUBERNETES_REQUEST_RETRY_LIMIT S3_SERVER_ADDRESS S3_ACCESS_KEY S3_SECRET_KEY S3_BUCKET_NAME
+S3_BUCKET_LOCATION S3_CACHE_INSECURE S3_CACHE_PATH
 """,
 )
 """Names that documents and images of 2016 to today set."""
@@ -118,3 +119,24 @@ def _template(key: Input, value: Any) -> str:
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     header = f"[runners.{'.'.join(tables)}]\n" if tables else ""
     return f"[[runners]]\n{header}{name} = {shown}\n"
+
+
+@pytest.mark.parametrize("key", [key for key in inputs() if key.former_env], ids=lambda key: str(key.former_env))
+def test_variable_before_version_12_is_taken_last(
+    key: Input, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It sets the key of today, with a warning, unless today's variable does."""
+    former, today = ("true", "false") if key.path[-1] == "Insecure" else ("former", "today")
+
+    def found() -> Any:
+        value: Any = entry_of({})
+        for part in key.path:
+            value = value[part]
+        return str(value).lower()
+
+    monkeypatch.setenv(key.former_env, former)
+    assert found() == former
+    assert f"{key.former_env} is a former name of {key.env}" in capsys.readouterr().err
+    monkeypatch.setenv(key.env, today)
+    assert found() == today
+    assert capsys.readouterr().err == ""
