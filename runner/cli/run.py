@@ -123,7 +123,12 @@ async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, 
         board=status.board,
         config_file=settings.config,
     )
-    renewal = TokenRenewal(settings.config, registrar_for=registrar_for(settings.config), renewed=manager.renew)
+    renewal = TokenRenewal(
+        settings.config,
+        registrar_for=registrar_for(settings.config),
+        renewed=manager.renew,
+        saved=lambda done: status.board.meter.config_saved(ok=done),
+    )
 
     async def apply(present: Config) -> Change:
         level, form = _log_settings(settings, present)

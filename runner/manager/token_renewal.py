@@ -80,12 +80,15 @@ class TokenRenewal:
         *,
         registrar_for: Callable[[RunnerConfig], Registrar],
         renewed: Callable[[Identity, Mapping[str, Any], Config], Awaitable[None]],
+        saved: Callable[[bool], None] = lambda done: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         environ: Mapping[str, str] = os.environ,
     ) -> None:
+        """`saved` hears whether a new token could be written down."""
         self._file = config_file
         self._registrar_for = registrar_for
         self._renewed = renewed
+        self._saved = saved
         self._now = now
         self._environ = environ
         self._config: Config | None = None
@@ -163,6 +166,7 @@ class TokenRenewal:
                 if exchange.credentials is None:
                     self._tell_failure(watch, error)
                     return
+                self._saved(False)
                 self._tell_unwritten(runner, error)
         if exchange.ours and exchange.credentials is None:
             self._tell_failure(watch, TimeoutError("GitLab or the configuration's file took too long."))
@@ -190,6 +194,8 @@ class TokenRenewal:
             return text
 
         await anyio.to_thread.run_sync(edit_file, self._file, edited)
+        if exchange.ours:
+            self._saved(True)
 
     async def _ask(self, runner: RunnerConfig, exchange: _Exchange) -> None:
         async with self._registrar_for(runner) as registrar:

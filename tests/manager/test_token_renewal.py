@@ -57,6 +57,7 @@ class Renewed:
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
+        self.saved: list[bool] = []
         self._event = anyio.Event()
 
     async def __call__(self, identity: tuple[str, str], values: Mapping[str, Any], config: Config) -> None:
@@ -119,7 +120,14 @@ def registrar_for(runner: RunnerConfig) -> Registrar:
 
 def renewal_of(file: Path | None, renewed: Renewed, clock: Clock) -> TokenRenewal:
     """One that edits `file`."""
-    return TokenRenewal(file, registrar_for=registrar_for, renewed=renewed, now=clock, environ={"OLD_TOKEN": OLD})
+    return TokenRenewal(
+        file,
+        registrar_for=registrar_for,
+        renewed=renewed,
+        saved=renewed.saved.append,
+        now=clock,
+        environ={"OLD_TOKEN": OLD},
+    )
 
 
 @asynccontextmanager
@@ -140,6 +148,7 @@ async def test_token_is_renewed_and_written_down(file: Path, gitlab: GitLabServe
         applied = await renewed.wait()
     (token,) = gitlab.runners.tokens
     assert token != OLD
+    assert renewed.saved == [True]
     assert said(file) == before.replace('"$OLD_TOKEN"', f'"{token}"').replace("2026-08-01T10", "2026-08-22T10").replace(
         "2026-08-29T10:00:00Z", "2026-09-19T10:00:00Z"
     )
@@ -208,6 +217,7 @@ async def test_file_that_cannot_be_written_leaves_the_token_in_memory(
         async with running(renewal):
             applied = await renewed.wait()
     assert said(file) == before
+    assert renewed.saved == [False]
     assert {applied.runners[0].token} == gitlab.runners.tokens
     reloaded = renewal.adopt(parsed("check_interval = 9\n" + before))
     assert (reloaded.check_interval, reloaded.runners) == (9.0, applied.runners)
