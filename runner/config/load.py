@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from runner.config.doubts import doubts
 from runner.config.findings import ConfigError, Finding, Severity
+from runner.config.former_cache import with_moved_keys
 from runner.config.keys import FieldNames, nearest
 from runner.config.model import MOST_LABELS, Config
 from runner.config.positions import Path, place_of, positions
@@ -60,7 +61,10 @@ def read_config(text: str, *, file: str = "config.toml", environ: Mapping[str, s
     document = _document(text, file)
     report = _Report(text, file)
     names = FieldNames(report.warning)
-    values = names.translate(Config, document)
+    arranged, moved = with_moved_keys(document)
+    for place in moved:
+        report.warning(place, "former-key", "the key is of former times; write it in [runners.cache.s3]")
+    values = names.translate(Config, arranged)
     kept = _keep_runners(values, names, report)
     for position, index in enumerate(kept):
         _prepare(values["runners"][position], index, names, report, environ)

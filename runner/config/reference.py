@@ -149,7 +149,10 @@ def _beginning(names: list[str]) -> str:
 
 def _former_keys(tables: _Tables, names: _Inputs) -> str:
     rows = [_former_row(model, key, places, names) for model, places in tables.items() for key in model.FORMER_KEYS]
-    about = "While both are set, today's key counts, unless the table says otherwise."
+    about = (
+        "While both are set, today's key counts, unless the table says otherwise. Before version 12 the keys of\n"
+        "`[runners.cache.s3]` stood in `[runners.cache]` itself; they are taken there too."
+    )
     columns = ["key", "table", "today", "environment"]
     return "\n".join(["## Former names", "", about, "", _row(columns), "|" + "---|" * len(columns), *rows, ""])
 
@@ -177,7 +180,7 @@ def _not_acted_on(tables: _Tables) -> str:
         for model, places in tables.items()
         if model.KNOWN_BUT_UNUSED
     ]
-    also = "Keys of other executors are left alone, without a word."
+    also = "Keys of other executors are left alone; a table that holds something is named with its line."
     return "\n".join(["## Not acted on", "", about, "", *rows, "", also, "", *others, ""])
 
 
