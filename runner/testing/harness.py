@@ -88,13 +88,15 @@ async def harness(
     runner: Mapping[str, Any] | None = None,
     kubernetes: Mapping[str, Any] | None = None,
     board: StatusBoard | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Harness]:
     """Start everything, yield, and stop everything.
 
     `kubelet` is the embedded Kubernetes' (default: `ProcessKubelet`); `kubeconfig` names a real cluster instead,
     which reaches GitLab at `host`, an address of this machine. `process`, `runner` and `kubernetes` add keys to the
     global section, `[[runners]]` and `[runners.kubernetes]`. With a short `keep_alive_interval` a silent job hears of
-    its cancel at once. The manager tells `board` what it does.
+    its cancel at once. The manager tells `board` what it does;
+    `environ` is all that it has of an environment.
     """
     async with AsyncExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
@@ -137,7 +139,7 @@ async def harness(
             config,
             system_id=SYSTEM_ID,
             kubeconfig=kubeconfig,
-            environ={},
+            environ=environ or {},
             observers=Observers(kubernetes=count),
             keep_alive_interval=keep_alive_interval,
             board=board,

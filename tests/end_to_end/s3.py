@@ -83,10 +83,15 @@ class S3:
         """Path below the bucket and status of each request with this method."""
         return [(one.path.removeprefix(f"/{BUCKET}/"), one.status) for one in self.requests if one.method == method]
 
-    def _inside(self, method: str, path: str) -> bytes:
+    def put(self, name: str, data: bytes) -> None:
+        """Put something else under a name."""
+        self._inside("PUT", f"/{BUCKET}/{name}", data)
+
+    def _inside(self, method: str, path: str, data: bytes | None = None) -> bytes:
         owner = f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20310203/{REGION}/s3/aws4_request"
-        headers = {"X-Inside": "yes", **({"Authorization": owner} if method == "GET" else {})}
-        request = Request(f"http://{self.address}{path}", method=method, headers=headers)
+        makes_bucket = method == "PUT" and data is None  # with a region it would want a body that says the same
+        headers = {"X-Inside": "yes", **({} if makes_bucket else {"Authorization": owner})}
+        request = Request(f"http://{self.address}{path}", method=method, headers=headers, data=data)
         with urlopen(request, timeout=10) as reply:
             assert reply.status == 200
             return bytes(reply.read())

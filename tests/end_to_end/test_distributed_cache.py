@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from tests.end_to_end.s3 import ACCESS_KEY, S3, SECRET_KEY
+from tests.end_to_end.s3 import ACCESS_KEY, S3, SECRET_KEY, SESSION_TOKEN
 
 if TYPE_CHECKING:
     from runner.testing.gitlab_jobs import JobRecord
@@ -180,3 +180,61 @@ async def test_odd_keys_have_their_own_addresses(cluster: Cluster, s3: S3) -> No
         assert job.state == "success", job.text
         assert job.text.count("Successfully extracted cache") == 2
         assert {status for _, status in s3.asked("PUT")} == {200}
+
+
+async def test_an_upload_with_a_role_goes_in_parts(cluster: Cluster, s3: S3) -> None:
+    """The session may upload this one object; its keys are in no log, traced or not; the next job finds all parts."""
+    roles = {"AWS_ENDPOINT_URL_STS": f"http://{s3.address}"}
+    script = ["mkdir -p vendor && head -c 12000000 /dev/urandom > vendor/lib", "md5sum < vendor/lib > sum"]
+    entries = [entry(paths=["vendor", "sum"])]
+    variables = {"CI_DEBUG_TRACE": "true", "CACHE_CHUNK_SIZE": "1", "CACHE_COMPRESSION_LEVEL": "fastest"}
+    async with cluster.harness(runner={"cache": s3.cache(UploadRoleARN="arn:aws:iam::1:role/up")}, environ=roles) as h:
+        first = await run(h, script, *entries, variables=variables)
+        assert first.state == "success", first.text
+        assert "Created cache" in first.text
+        name = f"runner/{h.config.runners[0].token[5:14]}/project/{first.payload['job_info']['project_id']}/deps"
+        assert [status for path, status in s3.asked("PUT") if path == name] == [200, 200, 200]
+        assert [status for path, status in s3.asked("POST") if path == name] == [200, 200]
+        assert s3.uploads() == 0
+        assert f'"Resource": "arn:aws:s3:::runner-cache/{name}"' in s3.policies[-1]
+        second = await run(h, ['[ "$(md5sum < vendor/lib)" = "$(cat sum)" ]'], *entries)
+        assert second.state == "success", second.text
+        for job in (first, second):
+            assert_nothing_is_told(job)
+            assert SESSION_TOKEN not in job.text
+
+
+async def test_a_role_that_is_refused_is_a_warning(cluster: Cluster, s3: S3) -> None:
+    """As a store that cannot be signed for."""
+    roles = {"AWS_ENDPOINT_URL_STS": f"http://{cluster.host}:1"}
+    async with cluster.harness(runner={"cache": s3.cache(UploadRoleARN="arn:aws:iam::1:role/up")}, environ=roles) as h:
+        job = await run(h, SAVE, entry())
+        assert job.state == "success", job.text
+        assert "could not sign addresses in the cache's store" in job.text
+
+
+@pytest.mark.parametrize("broken", [b"garbage", b"PK\x03\x04 and no end", b""], ids=["garbage", "cut", "empty"])
+async def test_a_broken_archive_in_the_store_breaks_no_job(cluster: Cluster, s3: S3, broken: bytes) -> None:
+    """A warning; the job's own cache takes its place, and the next job has it."""
+    async with cluster.harness(runner={"cache": s3.cache()}) as h:
+        await run(h, SAVE, entry())
+        (name,) = (path for path, _ in s3.asked("PUT"))
+        s3.put(name, broken)
+        second = await run(h, ["ls vendor || echo none there", *SAVE], entry())
+        assert second.state == "success", second.text
+        assert "none there" in second.text
+        assert "the cache cannot be extracted: " in second.text
+        assert "Created cache" in second.text
+        third = await run(h, USE, entry(policy="pull"))
+        assert "Successfully extracted cache" in third.text
+        assert third.state == "success", third.text
+
+
+async def test_a_cache_that_did_not_change_is_not_sent_again(cluster: Cluster, s3: S3) -> None:
+    """The archive that was fetched is as new as its files, and the store has it."""
+    async with cluster.harness(runner={"cache": s3.cache()}) as h:
+        await run(h, SAVE, entry())
+        again = await run(h, USE, entry())
+        assert again.state == "success", again.text
+        assert len(s3.asked("PUT")) == 1, again.text
+        assert "Primary cache already exists remotely, skipping upload" in again.text
