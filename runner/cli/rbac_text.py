@@ -12,6 +12,7 @@ from runner.podspec.rbac import (
     EVERYWHERE,
     OF_JOBS,
     SERVICE_LOGS,
+    SESSIONS,
     Need,
     Right,
     Rule,
@@ -81,7 +82,13 @@ def runner_needs(
         RunnerNeed(
             index=index,
             runner=runner,
-            need=needed_rights(runner, job_flags=flags, job_ports=job_ports, job_service_logs=job_service_logs),
+            need=needed_rights(
+                runner,
+                job_flags=flags,
+                job_ports=job_ports,
+                job_service_logs=job_service_logs,
+                sessions=_sessions(file),
+            ),
         )
         for index, runner in chosen
     )
@@ -131,15 +138,22 @@ def _heading(file: ConfigFile, group: Group) -> str:
         if member.runner.kubernetes.bearer_token_overwrite_allowed:
             place = file.place(("runners", member.index, "kubernetes", "bearer_token_overwrite_allowed"))
             lines.append(f"{place}: the accounts whose tokens jobs bring need these rights too.")
-    lines += _not_given(group)
+    lines += _not_given(group, sessions=_sessions(file))
     return "".join(f"# {line}\n" for text in lines for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False))
 
 
-def _not_given(group: Group) -> Iterator[str]:
+def _sessions(file: ConfigFile) -> bool:
+    return bool(file.config.session_server.listen_address)
+
+
+def _not_given(group: Group, *, sessions: bool) -> Iterator[str]:
     """Say which jobs need more than the configuration tells, and how to ask for that."""
     given = _verbs(group.rules)
     missing = (
-        right for member in group.members for right in rights_of_jobs(member.runner) if not _verbs((right,)) <= given
+        right
+        for member in group.members
+        for right in rights_of_jobs(member.runner, sessions=sessions)
+        if not _verbs((right,)) <= given
     )
     options = tuple(dict.fromkeys(_option(right) for right in missing))
     if options:
@@ -178,6 +192,8 @@ def asked_by(file: ConfigFile, member: RunnerNeed, right: Right) -> str:
         return "always"
     if right.key[0] == OF_JOBS:
         return f"jobs with {right.key[1]}"
+    if right.key == SESSIONS:
+        return file.place(SESSIONS)
     if not _is_set(member.runner, right.key):
         return f"{right.key[-1]}, on by default"
     return file.place(("runners", member.index, *right.key))

@@ -19,6 +19,8 @@ KeyPath = tuple[str, ...]
 LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
 OF_JOBS = "jobs"
 """Begins the key of what no key asks for, but jobs do by themselves: a feature flag, `ports`, `CI_DEBUG_SERVICES`."""
+SESSIONS: KeyPath = ("session_server", "listen_address")
+"""The key that asks for rights of sessions: the process's own, not one below `[[runners]]`."""
 SERVICE_LOGS = "CI_DEBUG_SERVICES"
 """The variable by which jobs ask for the logs of their services."""
 EVERYWHERE = ""
@@ -67,6 +69,8 @@ class Jobs:
     flags: Mapping[str, bool]
     ports: bool
     service_logs: bool
+    sessions: bool = False
+    """Whether people reach them through a session server."""
 
 
 Condition = Callable[[RunnerConfig, Jobs], KeyPath | None]
@@ -110,6 +114,14 @@ def _capacity_aware(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
 
 def _ports(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
     return (OF_JOBS, "ports") if jobs.ports else None
+
+
+def _sessions(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
+    return SESSIONS if jobs.sessions else None
+
+
+def _session_ports(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
+    return (OF_JOBS, "ports") if jobs.sessions and jobs.ports else None
 
 
 def _service_logs(runner: RunnerConfig, jobs: Jobs) -> KeyPath | None:
@@ -209,6 +221,18 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
         Right(resource="pods/exec", verbs=_WEBSOCKET, reason="stages by exec; a WebSocket, as above"),
     ),
     (
+        _sessions,
+        Right(resource="pods/exec", verbs=_WEBSOCKET, reason="the terminal of a job; a WebSocket, as above"),
+    ),
+    (
+        _session_ports,
+        Right(
+            resource="services/proxy",
+            verbs=("get", "create", "update", "patch", "delete"),
+            reason="what people ask the ports of a job, each verb for the methods of HTTP that mean it",
+        ),
+    ),
+    (
         _ports,
         Right(
             resource="services",
@@ -237,26 +261,30 @@ def needed_rights(
     job_flags: Iterable[str] = (),
     job_ports: bool = False,
     job_service_logs: bool = False,
+    sessions: bool = False,
 ) -> Need:
     """Say which rights the jobs of a runner need, and where.
 
     Jobs can ask for more than the configuration does: `job_flags` are feature flags that they turn on themselves (one
     that the configuration sets they cannot), `job_ports` says that their images name ports, `job_service_logs` that
-    they set `CI_DEBUG_SERVICES`.
+    they set `CI_DEBUG_SERVICES`. `sessions` says that the configuration has a session server.
     """
     turned_on = frozenset(job_flags) - runner.feature_flags.keys()
     flags, _ = resolve_flags(runner.feature_flags, environment_variables(runner.environment))
-    jobs = Jobs({name: on or name in turned_on for name, on in flags.items()}, job_ports, job_service_logs)
+    jobs = Jobs({name: on or name in turned_on for name, on in flags.items()}, job_ports, job_service_logs, sessions)
     found = tuple(
         replace(right, key=key) for condition, right in _TABLE if (key := condition(runner, jobs)) is not None
     )
     return Need(_namespace(runner), found)
 
 
-def rights_of_jobs(runner: RunnerConfig) -> tuple[Right, ...]:
+def rights_of_jobs(runner: RunnerConfig, *, sessions: bool = False) -> tuple[Right, ...]:
     """The rights that only some jobs need, by what they ask for themselves: the configuration alone gives none."""
-    known = {(right.group, right.resource, verb) for right in needed_rights(runner).rights for verb in right.verbs}
-    all_of_them = needed_rights(runner, job_flags=FLAGS_WITH_RIGHTS, job_ports=True, job_service_logs=True)
+    configured = needed_rights(runner, sessions=sessions)
+    known = {(right.group, right.resource, verb) for right in configured.rights for verb in right.verbs}
+    all_of_them = needed_rights(
+        runner, job_flags=FLAGS_WITH_RIGHTS, job_ports=True, job_service_logs=True, sessions=sessions
+    )
     return tuple(
         right
         for right in all_of_them.rights

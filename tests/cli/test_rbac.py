@@ -63,6 +63,14 @@ def roles(text: str) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(text) if each["kind"].endswith("Role")]
 
 
+def test_rights_of_sessions_name_their_key(run: Run) -> None:
+    """The terminal's key is none of a runner's."""
+    code, out, err = run('[session_server]\nlisten_address = ":8093"\n' + entry("shop"), "--job-ports")
+    assert (code, err) == (0, "")
+    assert "# config.toml:2 session_server.listen_address: the terminal of a job; a WebSocket, as above." in out
+    assert "# jobs with ports: what people ask the ports of a job" in out
+
+
 def test_printed_objects_of_a_small_configuration(run: Run) -> None:
     """An account, a Role and its binding, word for word."""
     code, out, err = run(entry("shop", namespace="ci", print_pod_warning_events=False))

@@ -163,6 +163,19 @@ def test_service_logs_ask_for_their_right() -> None:
     assert verbs(needed_rights(forbidden, job_service_logs=True)) == ALWAYS
 
 
+def test_sessions_ask_for_their_rights() -> None:
+    """exec for the terminal of every job, the proxy for jobs with ports, neither without a session server."""
+    terminal: Verbs = {("pods/exec", "get"), ("pods/exec", "create")}
+    ports = {("services", verb) for verb in ("create", "get")}
+    proxy = {("services/proxy", verb) for verb in ("get", "create", "update", "patch", "delete")}
+    assert verbs(needed_rights(runner(), sessions=True)) == ALWAYS | terminal
+    assert verbs(needed_rights(runner(), sessions=True, job_ports=True)) == ALWAYS | terminal | ports | proxy
+    assert verbs(needed_rights(runner(), job_ports=True)) == ALWAYS | ports
+    asking = {right.resource: right.key for right in rights_of_jobs(runner(), sessions=True)}
+    assert asking["services/proxy"] == ("jobs", "ports")
+    assert "pods/exec" not in asking
+
+
 @pytest.mark.parametrize(
     ("keys", "namespace", "key"),
     [
