@@ -115,6 +115,49 @@ def test_token_is_in_a_secret_alone() -> None:
     assert {"name": "RUNNER_TOKEN", "valueFrom": reference} in env
 
 
+SESSIONS = '[session_server]\n  listen_address = "[::]:8093"\n  advertise_address = "runner.example.com:9000"\n\n'
+LISTENING = CONFIG.replace("[[runners]]", f"{SESSIONS}[[runners]]")
+TERMINALS = {**VALUES, "config": LISTENING, "sessionServer": {"enabled": True}}
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.34"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"serviceType": "NodePort", "nodePort": 30093},
+        {"publicIP": "192.0.2.1", "loadBalancerSourceRanges": ["192.0.2.0/24"], "annotations": {"a/b": "c"}},
+    ],
+    ids=["few", "node port", "load balancer"],
+)
+def test_sessions_have_a_service_and_their_right(more: dict[str, Any], version: str) -> None:
+    """The port that the configuration listens at is the container's and the Service's; terminals need exec."""
+    objects = render({**TERMINALS, "sessionServer": {"enabled": True, **more}})
+    service = objects["Service"]
+    kubernetes_validate.validate(service, version, strict=True)
+    [container] = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "session", "containerPort": 8093} in container["ports"]
+    [port] = service["spec"]["ports"]
+    assert (port["port"], port["targetPort"], port.get("nodePort")) == (9000, "session", more.get("nodePort"))
+    assert service["spec"]["type"] == more.get("serviceType", "LoadBalancer")
+    assert ["pods/exec"] in [rule["resources"] for rule in objects["Role"]["rules"]]
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        pytest.param({"config": CONFIG}, 'config listens at "": set listen_address', id="not configured"),
+        pytest.param({"sessionServer": {"enabled": True, "internalPort": 1}}, "listens at", id="another port"),
+        pytest.param({"config": LISTENING.replace("  adv", "  # adv")}, "set advertise_address", id="not told"),
+        pytest.param({"replicas": 2}, "set replicas to 1", id="several managers"),
+    ],
+)
+def test_sessions_are_refused_when_gitlab_could_not_reach_them(over: dict[str, Any], words: str) -> None:
+    """The sentence names the value and what to set."""
+    with pytest.raises(helm.HelmError, match=re.escape(words)):
+        render({**TERMINALS, **over})
+
+
 MONITORED = {
     "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "x"}}, "podMonitor": {"enabled": True}}
 }

@@ -31,6 +31,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $config := fromToml .Values.config -}}
 {{- if hasKey $config "Error" }}{{ fail (printf "config is no TOML: %s" (get $config "Error")) }}{{ end -}}
 {{- if not (get $config "runners") }}{{ fail "config has no [[runners]]." }}{{ end -}}
+{{- if .Values.sessionServer.enabled -}}
+{{- $listens := dig "session_server" "listen_address" "" $config -}}
+{{- if not (hasSuffix (printf ":%d" (int .Values.sessionServer.internalPort)) $listens) -}}
+{{- fail (printf "sessionServer is enabled, but config listens at %q: set listen_address in [session_server] to \"[::]:%d\"." $listens (int .Values.sessionServer.internalPort)) -}}
+{{- end -}}
+{{- if not (dig "session_server" "advertise_address" "" $config) -}}
+{{- fail "sessionServer is enabled, but config does not say where GitLab reaches it: set advertise_address in [session_server]." -}}
+{{- end -}}
+{{- if gt (int .Values.replicas) 1 -}}
+{{- fail "sessionServer is enabled with several replicas, and a Service leads to any of them: set replicas to 1, or install the chart once for each." -}}
+{{- end -}}
+{{- end -}}
 {{- $wanted := include "runner.jobsNamespace" . -}}
 {{- range $runner := get $config "runners" -}}
 {{- $found := dig "kubernetes" "namespace" "default" $runner -}}
