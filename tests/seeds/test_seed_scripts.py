@@ -190,3 +190,55 @@ async def test_three_replicas_of_the_notes_share_the_jobs_of_one_token(tmp_path:
             with anyio.fail_after(30):
                 assert await process.wait() == 0
         assert gitlab.violations == []
+
+
+def mounted(folder: Path, number: int, text: str) -> None:
+    """Write a ConfigMap's file as kubelet does: a new folder, and a link that is swapped for one to it."""
+    (folder / f"..{number}").mkdir(parents=True)
+    (folder / f"..{number}" / "config.toml").write_text(text)
+    (folder / "..data_tmp").symlink_to(f"..{number}")
+    (folder / "..data_tmp").replace(folder / "..data")
+    if not (folder / "config.toml").exists():
+        (folder / "config.toml").symlink_to("..data/config.toml")
+
+
+async def test_edited_config_map_of_the_notes_needs_no_restart(tmp_path: Path) -> None:
+    """Three replicas on one mounted ConfigMap: an edit lets one take a second job while the first ones run on."""
+    go_on = anyio.Event()
+    kubelet = ScriptedKubelet(Fate(stages={"step_script": Script(output=[(0, b"here\n")], until=go_on)}))
+    folder = programs(tmp_path / "bin")
+    config_map = tmp_path / "config"
+    async with GitLabServer() as gitlab, KubernetesServer(kubelet) as cluster, AsyncExitStack() as stack:
+        text = (
+            block("003-registered.toml")
+            .replace("https://gitlab.com/", gitlab.url)
+            .replace("[TOKEN]", f'"{gitlab.token}"')
+            .replace('"docker"', '"kubernetes"')
+            .replace("[runners.cache]", '[runners.kubernetes]\n    image = "busybox"\n  [runners.cache]')
+        )
+        mounted(config_map, 1, text)
+        command = ["gitlab-runner", "run", "--kubeconfig", str(cluster.kubeconfig(tmp_path / "kubeconfig"))]
+        processes = []
+        for number in range(3):
+            # A pod's name is its host's name, which tells the replicas apart.
+            pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "HOSTNAME": f"gitlab-runner-{number}"}
+            environ = {**environment(folder, tmp_path), **pod, "CONFIG_FILE": str(config_map / "config.toml")}
+            processes.append(await stack.enter_async_context(started(command, environ)))
+        jobs = [gitlab.queue(script=["true"]) for _ in range(3)]
+        for job in jobs:
+            await job.wait_trace(b"here", timeout=60)
+        assert len({job.request["system_id"] for job in jobs}) == 3
+        late = gitlab.queue(script=["true"])
+        mounted(config_map, 2, text.replace("concurrent = 1", "concurrent = 2"))
+        await late.wait_trace(b"here", timeout=30)
+        assert [job.state for job in jobs] == ["running"] * 3
+        go_on.set()
+        for job in (*jobs, late):
+            await job.wait_finished(timeout=60)
+            assert job.state == "success", job.text
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(30):
+                assert await process.wait() == 0
+        assert sorted(entry.name for entry in config_map.iterdir()) == ["..1", "..2", "..data", "config.toml"]
+        assert gitlab.violations == []
