@@ -8,7 +8,7 @@ and `verdict` makes the outcome of that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -116,6 +116,9 @@ class Executor(Protocol):
 
     async def has_room(self, beside: int) -> bool:
         """Say whether a further job could start, beside as many that may be on their way. Never raises."""
+
+    def expected(self, job: Job) -> AbstractContextManager[None]:
+        """While a job has come whose `environment` may follow: it takes room that nothing else shows yet."""
 
     def environment(self, request: JobRequest, log: LogSink) -> Environment:
         """Give the place for a job; nothing is created before `prepare`."""

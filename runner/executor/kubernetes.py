@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ from runner.podspec.volumes import shares_builds_dir
 if TYPE_CHECKING:
     from runner.config.model import RunnerConfig
     from runner.executor.base import JobRequest, LogSink
+    from runner.job.payload import Job
     from runner.job.verdict import Evidence
     from runner.kube.attach import AttachStream, ExecStream
     from runner.kube.exec import Terminal
@@ -88,6 +89,10 @@ class KubernetesExecutor:
     async def has_room(self, beside: int) -> bool:
         """Say whether the namespace's quotas have room for another pod, where `capacity_aware` asks for it."""
         return await self._room.has_room(beside)
+
+    def expected(self, job: Job) -> AbstractContextManager[None]:
+        """While a job has come whose pod may follow."""
+        return self._room.expected(job.id)
 
     def environment(self, request: JobRequest, log: LogSink) -> KubernetesEnvironment:
         """Give a job its pod, which is not created yet. Raises JobConfigurationError for what cannot become one."""

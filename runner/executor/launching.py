@@ -94,7 +94,7 @@ class PodLaunch:
         self._record = record
         self._home = home
         self._room = room
-        self._coming = room.expect()
+        self._coming = room.expect(pod.job.id)
         self._logins: tuple[RegistryLogin, ...] = ()
         self._table = EventTable()
         self._place: Resources | None = None

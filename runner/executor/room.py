@@ -50,6 +50,7 @@ class Room:
         self._cluster = cluster
         self._default_pod = default_pod
         self._pod: Manifest | None = None
+        self._announced: set[int] = set()
         self._coming = 0
         self._parked = 0
         self._quotas: tuple[Manifest, ...] = ()
@@ -91,8 +92,18 @@ class Room:
         with anyio.move_on_after(min(timeout, PARK_INTERVAL)):
             await self._changed.wait()
 
-    def expect(self) -> Coming:
-        """A job has come, and its pod will."""
+    @contextmanager
+    def expected(self, job: int) -> Iterator[None]:
+        """A job has come, and `expect` may follow."""
+        self._announced.add(job)
+        try:
+            yield
+        finally:
+            self._announced.discard(job)
+
+    def expect(self, job: int) -> Coming:
+        """The pod of a job will come."""
+        self._announced.discard(job)
         return Coming(self)
 
     def pod_gone(self) -> None:
@@ -120,7 +131,7 @@ class Room:
             return "the API server does not answer"
         except KubeError as error:
             return str(error)
-        return full_quota(quotas, self._default(), count=1 + beside + self._coming)
+        return full_quota(quotas, self._default(), count=1 + beside + len(self._announced) + self._coming)
 
     async def _look(self) -> tuple[Manifest, ...]:
         async with self._looking:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -261,13 +261,21 @@ class RunnerManager:
         served = self._served[key]
         runner = served.config
         card = self._board.job(runner, job)
+        held = ExitStack()
+
+        def let_go() -> None:
+            held.close()
+            place_gone()
+
         with (
             closing(card),
             served.job(),
-            self._places.place(served.identity, job.job_info.project_id) as place,
+            held,
             structlog.contextvars.bound_contextvars(**log_fields(job, runner)),
         ):
             log.info("job received")
+            place = held.enter_context(self._places.place(served.identity, job.job_info.project_id))
+            held.enter_context(served.executor.expected(job))
             try:
                 material = JobMaterial.of(
                     job,
@@ -277,11 +285,11 @@ class RunnerManager:
                     shared=served.executor.shares_builds_dir,
                 )
             except JobError as error:
-                place_gone()
+                let_go()
                 self._sessions.drop(job)
                 await self._refuse(served, job, outcome_of(error), card)
                 return
-            job_run = self._job_run(served, material, place_gone, card)
+            job_run = self._job_run(served, material, let_go, card)
             self._running.add(job_run)
             if self._aborted:
                 self._end_job(job_run)  # it was on its way when the process was told to end

@@ -7,6 +7,7 @@ The scheduler knows no kind of executor and no wire: it asks through a `Coordina
 from __future__ import annotations
 
 import random
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
@@ -81,6 +82,8 @@ class Scheduler:
         self._fraction = fraction
         self._healths: dict[Hashable, Health] = {}
         self._cursors: dict[Hashable, str] = {}
+        self._doors: dict[Hashable, anyio.Lock] = defaultdict(anyio.Lock)
+        self._asked: Counter[Hashable] = Counter()
         self._questions: dict[int, anyio.CancelScope] = {}
         self._changed = anyio.Event()
         self._asking = anyio.CancelScope()
@@ -111,6 +114,8 @@ class Scheduler:
             await self._changed.wait()
         self._healths.pop(runner, None)
         self._cursors.pop(runner, None)
+        self._doors.pop(runner, None)
+        self._asked.pop(runner, None)
 
     def set_health(self, runner: Hashable, health: Health) -> None:
         """Begin anew with what is known of a runner's health: a configuration that is loaded clears it.
@@ -151,14 +156,22 @@ class Scheduler:
             reply: JobReply | None = None
             asked = False
             try:
-                asked = await self._has_room(ask.runner, self._capacity.asking_of(ask.runner) - 1)
+                asked = await self._may_come(ask.runner)
                 self._on_turn(ask.runner, Turn.ASKED if asked else Turn.NO_ROOM)
                 if asked:
                     reply = await self._desks[ask.runner].request_job(long_poll=ask.long_poll)
             finally:
                 del self._questions[ask.number]
+                self._asked[ask.runner] -= asked
                 self._book(ask, reply, jobs, asked=asked)
                 self._wake()
+
+    async def _may_come(self, runner: Hashable) -> bool:
+        """Say whether there is room for a job beside those that other questions may bring; one after the other."""
+        async with self._doors[runner]:
+            room = await self._has_room(runner, self._asked[runner])
+            self._asked[runner] += room
+            return room
 
     def _book(self, ask: Ask, reply: JobReply | None, jobs: anyio.abc.TaskGroup, *, asked: bool) -> None:
         now = anyio.current_time()

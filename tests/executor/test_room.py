@@ -99,10 +99,22 @@ async def test_has_room_when_a_job_is_on_its_way(server: KubernetesServer, clust
     """A job whose pod is not there yet has its place; once it is there the quota says so itself."""
     set_quota(server, 4)
     room = room_of(cluster)
-    coming = room.expect()
+    with room.expected(7):
+        assert not await room.has_room(0)
+        coming = room.expect(7)
+        assert not await room.has_room(0)
     assert not await room.has_room(0)
     coming.arrived()
     coming.arrived()
+    assert await room.has_room(0)
+
+
+async def test_has_room_when_a_job_came_in_vain(server: KubernetesServer, cluster: Cluster) -> None:
+    """One that is refused before its pod gives its place back."""
+    set_quota(server, 4)
+    room = room_of(cluster)
+    with room.expected(7):
+        assert not await room.has_room(0)
     assert await room.has_room(0)
 
 
