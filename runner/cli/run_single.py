@@ -45,13 +45,14 @@ def command(
     QUIT lets the running job end, TERM and INT end it; a second signal insists.
     """
     setup_logging(level=os.environ.get("LOG_LEVEL", "info"), form=os.environ.get("LOG_FORMAT", "runner"))
+    path = config_path(config)
     try:
-        single = _single(values, runner, config_path(config))
+        single = _single(values, runner, path)
     except (FlagValueError, ConfigFileError, EditError) as error:
         say("fatal", str(error))
         return 1
     say("info", "Starting runner", runner=single.name, url=single.url)
-    return anyio.run(_serve, single, kubeconfig, wait_timeout, max_builds)
+    return anyio.run(_serve, single, path, kubeconfig, wait_timeout, max_builds)
 
 
 command.params += runner_options()
@@ -70,13 +71,14 @@ def _single(values: Mapping[str, Any], name: str, path: Path) -> RunnerConfig:
     return checked_entry(entry)
 
 
-async def _serve(single: RunnerConfig, kubeconfig: str | None, wait_timeout: float, max_builds: int) -> int:
+async def _serve(single: RunnerConfig, path: Path, kubeconfig: str | None, wait_timeout: float, max_builds: int) -> int:
     manager = assemble(
         Config(concurrent=1, runners=(single,)),
         # Nothing is kept between two runs, so each is a manager of its own.
         system_id=f"r_{secrets.token_hex(6)}",
         kubeconfig=kubeconfig,
         max_jobs=max_builds or None,
+        config_file=path,
     )
     async with anyio.create_task_group() as group:
         group.start_soon(partial(obey, manager, on_sigterm="abort"))

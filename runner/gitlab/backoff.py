@@ -26,8 +26,8 @@ def server_delay(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds that the answer asks us to wait, None when it does not.
 
     `RateLimit-ResetTime` (an HTTP date, GitLab's rate limiter) counts before `Retry-After` (seconds, or an HTTP date),
-    and that before `RateLimit-Reset` (seconds since the epoch). A date in the past and garbage are no answer. `now` is seconds since the epoch; `headers` must not mind case. At
-    most RETRY_AFTER_MAX.
+    and that before `RateLimit-Reset` (seconds since the epoch). A date in the past and garbage are no answer. `now` is
+    seconds since the epoch; `headers` must not mind case. At most RETRY_AFTER_MAX.
     """
     delay = _until(headers.get("RateLimit-ResetTime", ""), now)
     if delay is None:

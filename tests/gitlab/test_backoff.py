@@ -52,7 +52,7 @@ def test_status_says_whether_to_try_again(status: int, expected: bool) -> None:
     ],
 )
 def test_server_names_the_wait(headers: dict[str, str], expected: float | None) -> None:
-    """RateLimit-ResetTime, then Retry-After in both forms, then RateLimit-Reset; garbage and the past count for nothing; a bound holds."""
+    """ResetTime, then Retry-After in both forms, then Reset; garbage and the past count for nothing; a bound holds."""
     assert server_delay(headers, NOW) == expected
 
 
