@@ -192,7 +192,7 @@ class RunnerConfig(Table):
             "virtualbox",
         }
     )
-    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"experimental", "monitoring", "referees"})
+    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"experimental", "referees"})
     FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = MappingProxyType(
         {
             "pre_clone_script": FormerKey(("pre_get_sources_script",)),

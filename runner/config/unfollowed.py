@@ -1,4 +1,4 @@
-"""Tables of a runner that are read and not acted on: referees, monitoring and experiments.
+"""Tables of a runner that change no job: referees and experiments are not acted on, limits on waits are counted.
 
 They have fields, so that a mistake in them is told as it is everywhere.
 """

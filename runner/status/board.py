@@ -10,12 +10,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from runner.status.card import JobCard
 from runner.status.labels import RunnerLabels
 from runner.status.meter import Meter
+from runner.status.queuing import waited_too_long
 
 if TYPE_CHECKING:
     from runner.config.model import Config, RunnerConfig
@@ -150,6 +152,14 @@ class StatusBoard:
         card = JobCard(job, labels, clock=self.clock, meter=self.meter, closed=self._close)
         self.jobs.append(card)
         self.meter.job_taken(labels, job)
+        info = job.job_info
+        if runner.monitoring and waited_too_long(
+            runner.monitoring,
+            seconds=info.time_in_queue_seconds,
+            running=info.project_jobs_running_on_instance_runners_count,
+            now=datetime.now(UTC),
+        ):
+            self.meter.waited_too_long(labels)
         return card
 
     def _close(self, card: JobCard) -> None:

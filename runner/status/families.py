@@ -95,6 +95,11 @@ ORIGINAL: tuple[Family, ...] = (
         QUEUE_BUCKETS,
     ),
     _counter(
+        "gitlab_runner_acceptable_job_queuing_duration_exceeded_total",
+        "Jobs that had waited for longer than `[[runners.monitoring.job_queuing_durations]]` accepts.",
+        R,
+    ),
+    _counter(
         "gitlab_runner_failed_jobs_total",
         "Jobs that failed, by the reason before it is fitted to the server's list.",
         ("runner", "runner_name", "failure_reason", "mode"),
@@ -179,11 +184,6 @@ OWN: tuple[Family, ...] = (
 FAMILIES = (*ORIGINAL, *OWN)
 
 NOT_HERE: tuple[tuple[str, str], ...] = (
-    (
-        "gitlab_runner_acceptable_job_queuing_duration_exceeded_total",
-        "`[[runners.monitoring.job_queuing_durations]]` is read and not acted on; an alert on"
-        " `gitlab_runner_job_queue_duration_seconds` says the same",
-    ),
     (
         "gitlab_runner_request_concurrency_exceeded_total",
         "no turn is lost: a runner whose requests are all under way has its turn when one of them ends",

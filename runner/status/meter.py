@@ -39,6 +39,9 @@ class Meter:
     def job_taken(self, runner: RunnerLabels, job: Job) -> None:
         """GitLab gave a job."""
 
+    def waited_too_long(self, runner: RunnerLabels) -> None:
+        """A job had waited at GitLab for longer than its runner's operator accepts."""
+
     def phase_ended(self, runner: RunnerLabels, phase: str, seconds: float, *, detailed: bool) -> None:
         """A job has left a phase; `detailed` is its FF_EXPORT_HIGH_CARDINALITY_METRICS."""
 

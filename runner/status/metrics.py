@@ -138,6 +138,10 @@ class Metrics(Meter):
         self._gauges["gitlab_runner_job_queue_size"].labels(*labels).set(info.queue_size)
         self._gauges["gitlab_runner_job_queue_depth"].labels(*labels).set(info.queue_depth)
 
+    def waited_too_long(self, runner: RunnerLabels) -> None:
+        """Count it."""
+        self._count("gitlab_runner_acceptable_job_queuing_duration_exceeded_total", *runner.values)
+
     def phase_ended(self, runner: RunnerLabels, phase: str, seconds: float, *, detailed: bool) -> None:
         """Note its time; with `detailed` for the runner and the stage too."""
         self._observe("runner_job_phase_duration_seconds", seconds, phase)
