@@ -254,10 +254,7 @@ class RunnerManager:
 
     async def _run_job(self, key: Hashable, job: Job, place_gone: Callable[[], None]) -> None:
         """Run one job that the scheduler was given."""
-        if self._jobs_left is not None:
-            self._jobs_left -= 1
-            if self._jobs_left <= 0:
-                self._scheduler.drain()
+        self._count_down()
         served = self._served[key]
         runner = served.config
         card = self._board.job(runner, job)
@@ -290,19 +287,30 @@ class RunnerManager:
                 await self._refuse(served, job, outcome_of(error), card)
                 return
             job_run = self._job_run(served, material, let_go, card)
-            self._running.add(job_run)
-            if self._aborted:
-                self._end_job(job_run)  # it was on its way when the process was told to end
-            try:
-                await job_run.run()
-            except Exception as error:  # noqa: BLE001 -- it must not end the other jobs; GitLab's time-out ends this one
-                _tell_given_up(error)
-            finally:
-                self._running.discard(job_run)
-                self._left_behind += bool(self._aborted) and job_run.left_something
-                if not self._running:
-                    self._idle.set()
-                    self._idle = anyio.Event()
+            await self._live(job_run)
+
+    def _count_down(self) -> None:
+        """One job less until this process is to leave, where it is."""
+        if self._jobs_left is not None:
+            self._jobs_left -= 1
+            if self._jobs_left <= 0:
+                self._scheduler.drain()
+
+    async def _live(self, job_run: JobRun) -> None:
+        """Let a job live its life; whatever becomes of it, the others go on."""
+        self._running.add(job_run)
+        if self._aborted:
+            self._end_job(job_run)  # it was on its way when the process was told to end
+        try:
+            await job_run.run()
+        except Exception as error:  # noqa: BLE001 -- it must not end the other jobs; GitLab's time-out ends this one
+            _tell_given_up(error)
+        finally:
+            self._running.discard(job_run)
+            self._left_behind += bool(self._aborted) and job_run.left_something
+            if not self._running:
+                self._idle.set()
+                self._idle = anyio.Event()
 
     def _job_run(
         self, served: ServedRunner, material: JobMaterial, place_gone: Callable[[], None], card: JobCard
