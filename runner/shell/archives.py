@@ -28,6 +28,7 @@ from runner.shell.cache_links import (
 )
 from runner.shell.context import ScriptContext
 from runner.shell.prologue import write_ownership, write_prologue
+from runner.shell.urls import with_user
 
 CACHE_ARCHIVE = "cache.zip"
 """A local archive's name, whatever its format."""
@@ -35,6 +36,8 @@ CACHE_ARCHIVE = "cache.zip"
 _LOAN = "gitlab_runner_cache_env"
 """The file with what is lent for an upload, in the project's folder for passing files."""
 
+_WITH_PROVENANCE = "RUNNER_GENERATE_ARTIFACTS_METADATA"
+_TRUE = ("1", "t", "true")
 _POLICIES = frozenset({"pull-push", "pull", "push"})
 _LAST_KEY = "CACHE_FALLBACK_KEY"
 _DEFAULT_UPLOAD_TIMEOUT = 3600.0
@@ -161,7 +164,8 @@ def write_upload_artifacts(writer: ShellWriter, context: ScriptContext, *, succe
     for entry in entries:
         with _helper(writer, context, "Uploading artifacts"):
             writer.notice("Uploading artifacts...")
-            _run_with_token(writer, context, context.job.token, _uploader(context, entry))
+            more = _provenance(context) if entry.artifact_format == "zip" else ""
+            _run_with_token(writer, context, context.job.token, _uploader(context, entry), more)
     return True
 
 
@@ -335,6 +339,32 @@ def _uploader(context: ScriptContext, entry: Artifact) -> tuple[str, ...]:
     return (*words, *(word for flag, value in options if value for word in (flag, value)))
 
 
-def _run_with_token(writer: ShellWriter, context: ScriptContext, token: str, words: tuple[str, ...]) -> None:
+def _provenance(context: ScriptContext) -> str:
+    """Arguments that make the helper write where the artifacts come from (`RUNNER_GENERATE_ARTIFACTS_METADATA`).
+
+    Names of variables, never values. The end is the moment of the upload, which the shell knows.
+    """
+    if context.variables.get(_WITH_PROVENANCE).lower() not in _TRUE:
+        return ""
+    job = context.job
+    options = {
+        "--runner-id": context.variables.get("CI_RUNNER_ID"),
+        "--repo-url": with_user(job.git_info.repo_url, "").removesuffix(".git"),
+        "--repo-digest": job.git_info.sha,
+        "--job-name": job.job_info.name,
+        "--executor-name": "kubernetes",
+        "--runner-name": context.config.name,
+        "--started-at": context.variables.get("CI_JOB_STARTED_AT"),
+        "--schema-version": context.variables.get("SLSA_PROVENANCE_SCHEMA_VERSION") or "unknown",
+    }
+    words = [word for option in options.items() for word in option]
+    words += [word for variable in job.variables for word in ("--metadata-parameter", variable.key)]
+    ended = '--ended-at "$(date -u +%Y-%m-%dT%H:%M:%SZ)"'
+    return f" {quote_words('--generate-artifacts-metadata', *words)} {ended}"
+
+
+def _run_with_token(
+    writer: ShellWriter, context: ScriptContext, token: str, words: tuple[str, ...], more: str = ""
+) -> None:
     """Call the helper with a token in its environment, where it looks without `--token`: others can read arguments."""
-    writer.command(f"CI_JOB_TOKEN={quote(token)} {quote_words(context.helper_command, *words)}")
+    writer.command(f"CI_JOB_TOKEN={quote(token)} {quote_words(context.helper_command, *words)}{more}")

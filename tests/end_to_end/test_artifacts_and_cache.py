@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +68,35 @@ async def test_artifacts_pass_from_one_job_to_the_next(cluster: Cluster) -> None
         assert "Downloading artifacts from coordinator... ok" in used.text
         assert "\none\ntwo\none\n" in used.text
         assert h.gitlab.violations == []
+
+
+@pytest.mark.parametrize(("asked", "has"), [("true", True), ("false", False)])
+async def test_a_statement_of_where_artifacts_come_from(cluster: Cluster, asked: str, has: bool) -> None:
+    """Beside the files of a zip, when the job asks for it; with names of variables, no values."""
+    variables = {
+        **NO_SOURCES,
+        "RUNNER_GENERATE_ARTIFACTS_METADATA": asked,
+        "SLSA_PROVENANCE_SCHEMA_VERSION": "v1",
+        "DEPLOY_KEY": "s3cret-value",
+    }
+    async with cluster.harness() as h:
+        job = await h.run(script=MAKE, variables=variables, artifacts=[artifact("dist/one")])
+        assert job.state == "success", job.text
+        upload = h.gitlab.artifacts.archive(job.id)
+        assert upload is not None
+        archive = zipfile.ZipFile(io.BytesIO(upload.data))
+        assert ("artifacts-metadata.json" in archive.namelist()) is has
+        if not has:
+            return
+        statement = json.loads(archive.read("artifacts-metadata.json"))
+        assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
+        assert [subject["name"] for subject in statement["subject"]] == ["dist/one"]
+        made = statement["predicate"]["buildDefinition"]
+        assert made["internalParameters"]["executor"] == "kubernetes"
+        assert made["externalParameters"]["DEPLOY_KEY"] == ""
+        assert "@" not in made["externalParameters"]["source"]
+        assert re.fullmatch(r"[0-9T:Z-]{20}", statement["predicate"]["runDetails"]["metadata"]["finishedOn"])
+        assert "s3cret-value" not in json.dumps(statement)
 
 
 async def test_a_direct_download_comes_from_the_object_store(cluster: Cluster) -> None:

@@ -27,6 +27,8 @@ PROVENANCE = (
     "schema-version metadata-parameter"
 )
 
+PROVENANCE_VARIABLE = "RUNNER_GENERATE_ARTIFACTS_METADATA"
+
 ORIGINAL: Mapping[str, str] = {
     "artifacts-uploader": f"{COORDINATOR} path exclude untracked verbose name expire-in artifact-format artifact-type "
     f"compression-level timeout response-header-timeout ci-debug-trace transfer-meter-frequency {PROVENANCE}",
@@ -140,7 +142,7 @@ def _context() -> ScriptContext:
     }
     return ScriptContext(
         job=Job.parse(job),
-        variables=Variables((Variable("CACHE_FALLBACK_KEY", "f"),)),
+        variables=Variables((Variable("CACHE_FALLBACK_KEY", "f"), Variable(PROVENANCE_VARIABLE, "true"))),
         config=RunnerConfig.model_validate({"url": "https://git.example", "token": "glrt-x", **limits}),
         project_dir="/builds/p",
         temp_dir="/builds/p.tmp",
