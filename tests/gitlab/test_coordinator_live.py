@@ -403,6 +403,20 @@ async def test_runners_of_one_gitlab_share_connections_until_they_are_old(gitlab
     assert len(set(peers)) == 3
 
 
+async def test_age_of_connections_may_change_and_be_without_bound(gitlab: GitLabServer) -> None:
+    """Another `connection_max_age` counts from the next request on; 0 is never."""
+    now = [0.0]
+    pool = ClientPool(clock=lambda: now[0])
+    coordinator = Coordinator(gitlab.url, gitlab.token, info=INFO, pool=pool)
+    for moment, age in ((0.0, 900.0), (20.0, 10.0), (1e6, 0.0), (2e6, -1.0), (3e6, 900.0)):
+        now[0] = moment
+        pool.set_connection_max_age(age)
+        await coordinator.request_job(long_poll=False)
+    await pool.aclose()
+    peers = [request.peer for request in gitlab.requests]
+    assert [peers.index(peer) for peer in peers] == [0, 1, 1, 1, 4]
+
+
 async def deliver(coordinator: Coordinator, record: JobRecord, log: bytes) -> bool:
     """Bring a log and its job's end to GitLab as the manager does, but with a clock that jumps over every wait."""
     session, now = TraceSession(0.0, patch_bytes=1000), 0.0
