@@ -11,6 +11,7 @@ Runner's pace too; while jobs come it asks for up to `request_concurrency` at on
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -181,10 +182,6 @@ class Capacity:
         """The numbers of a runner's questions that are under way."""
         return tuple(number for number, question in self._questions.items() if question.runner == runner)
 
-    def offers(self, runner: Hashable) -> bool:
-        """Whether a runner is in the configuration."""
-        return runner in self._lines and self._lines[runner].limit >= 0
-
     def knows(self, runner: Hashable) -> bool:
         """Whether a runner is served, or has something under way that is left of when it was."""
         return runner in self._lines
@@ -284,6 +281,20 @@ class Capacity:
                 break
             if not question.called_off and question.held_at <= now:
                 question.called_off = True
+                called.append(number)
+        return tuple(called)
+
+    def in_excess(self) -> tuple[int, ...]:
+        """Say which questions limits that were lowered have no slot for, the last ones first. Each is named once."""
+        going = Counter(id(self._lines[q.runner].share) for q in self._questions.values() if q.called_off)
+        called: list[int] = []
+        for number, question in reversed(self._questions.items()):
+            line = self._lines[question.runner]
+            staying = line.share.running + line.share.asking - going[id(line.share)]
+            excess = 0 < line.limit < staying or self.concurrent < self.reserved - going.total()
+            if excess and not question.called_off:
+                question.called_off = True
+                going[id(line.share)] += 1
                 called.append(number)
         return tuple(called)
 

@@ -93,7 +93,7 @@ class RunnerManager:
         self._scheduler = Scheduler(
             self._capacity, self._served, self._run_job, has_room=self._has_room, on_turn=self._note_turn
         )
-        self._board.questions = self._questions
+        self._board.questions = self.questions
         self._board.clusters = self._look_at_places
 
     @property
@@ -175,10 +175,10 @@ class RunnerManager:
             known = {key: self._served[key].config.name for key in self._offered}
             self._switch(config, entries, fresh)
             return Change(
-                added=tuple(served.config.name for served in fresh if served.key not in known),
+                added=tuple(runner.name for key, runner in entries.items() if key not in known),
                 changed=tuple(served.config.name for served in fresh if served.key in known),
                 removed=tuple(name for key, name in known.items() if key not in entries),
-                unchanged=len(entries) - len(fresh),
+                unchanged=len(known.keys() & entries.keys()) - sum(served.key in known for served in fresh),
             )
 
     async def renew(self, identity: tuple[str, str], values: Mapping[str, Any], config: Config) -> None:
@@ -382,7 +382,7 @@ class RunnerManager:
         labels, meter = self._board.labels(self._served[key].config), self._board.meter
         {Turn.ASKED: meter.asked, Turn.NO_ROOM: meter.passed_over, Turn.UNHEALTHY: meter.refused}[turn](labels)
 
-    def _questions(self) -> Iterator[Questions]:
+    def questions(self) -> Iterator[Questions]:
         """The requests for jobs that are under way."""
         for key, served in self._served.items():
             hard, adaptive = self._capacity.requests_of(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,6 +85,7 @@ class Scheduler:
         self._doors: dict[Hashable, anyio.Lock] = defaultdict(anyio.Lock)
         self._asked: Counter[Hashable] = Counter()
         self._questions: dict[int, anyio.CancelScope] = {}
+        self._unwanted: set[int] = set()
         self._changed = anyio.Event()
         self._asking = anyio.CancelScope()
         self.draining = False
@@ -97,7 +98,8 @@ class Scheduler:
         self._wake()
 
     def notice(self) -> None:
-        """Look again: runners or limits have changed."""
+        """Look again: runners or limits have changed. Questions that have no slot any more are called off."""
+        self._call_off(self._capacity.in_excess())
         self._wake()
 
     def call_off(self, runner: Hashable) -> None:
@@ -105,8 +107,7 @@ class Scheduler:
 
         A job that was on its way comes nevertheless.
         """
-        for number in self._capacity.questions_of(runner):
-            self._questions[number].cancel()
+        self._call_off(self._capacity.questions_of(runner))
 
     async def wait_until_gone(self, runner: Hashable) -> None:
         """Wait until a runner that is in no configuration any more has no question, no job and no end to report."""
@@ -164,6 +165,7 @@ class Scheduler:
                 del self._questions[ask.number]
                 self._asked[ask.runner] -= asked
                 self._book(ask, reply, jobs, asked=asked)
+                self._unwanted.discard(ask.number)
                 self._wake()
 
     async def _may_come(self, runner: Hashable) -> bool:
@@ -179,8 +181,8 @@ class Scheduler:
             self._capacity.put_back(ask, until=now + ROOM_INTERVAL)
         elif reply is None:
             # Called off. One that GitLab was not to hold, and that lasted so long, hangs.
-            unwanted = ask.long_poll or self.draining or not self._capacity.offers(ask.runner)
-            verdict = Verdict() if unwanted else self._heard(ask, JobAnswer.UNAVAILABLE)
+            hangs = not (ask.long_poll or self.draining or ask.number in self._unwanted)
+            verdict = self._heard(ask, JobAnswer.UNAVAILABLE) if hangs else Verdict()
             self._capacity.answered(ask, now, job=False, retry_after=verdict.retry_after)
         else:
             verdict = self._heard(ask, reply.answer, reply)
@@ -236,6 +238,12 @@ class Scheduler:
             place_gone()
             self._capacity.reported(runner)
             self._wake()
+
+    def _call_off(self, questions: Iterable[int]) -> None:
+        """End questions that the configuration has no place for any more."""
+        for number in questions:
+            self._unwanted.add(number)
+            self._questions[number].cancel()
 
     def _wake(self) -> None:
         self._changed.set()

@@ -344,3 +344,27 @@ def test_the_book_never_holds_more_than_allowed(
     for key in running:
         book.finished(key)
     assert book.reserved == 0
+
+
+def test_in_excess_when_limits_are_lowered() -> None:
+    """The questions that came last have no slot any more; each is named once, and none that still has one."""
+    book = capacity(concurrent=5, a=(0, 2), b=(0, 2))
+    busy(book, "a")
+    asks = book.next_asks(0.0)
+    assert [ask.runner for ask in asks] == ["b", "a", "a"]
+    assert book.in_excess() == ()
+    book.set_runner("a", limit=1, request_concurrency=2)
+    assert book.in_excess() == (asks[2].number,)
+    assert book.in_excess() == ()
+    book.concurrent = 1
+    assert book.in_excess() == (asks[1].number,)
+
+
+def test_questions_of_when_a_runner_has_left() -> None:
+    """Its question is known until it is answered, and then the runner is not."""
+    book = capacity(a=(0, 1))
+    (ask,) = book.next_asks(0.0)
+    book.keep_runners(())
+    assert (book.questions_of("a"), book.knows("a")) == ((ask.number,), True)
+    book.answered(ask, 0.0, job=False)
+    assert (book.questions_of("a"), book.knows("a")) == ((), False)
