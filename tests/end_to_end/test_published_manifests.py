@@ -139,6 +139,9 @@ async def test_stateful_set_of_2017_registers_runs_and_unregisters(cluster: Clus
         assert first.token == gitlab.token
         assert made.settings["description"] == "gitlab-ci-runner-0"
         assert made.settings["locked"] is False
+        # METRICS_SERVER of the ConfigMap, on the port that the StatefulSet names.
+        pod = f"/api/v1/namespaces/{cluster.namespace}/pods/gitlab-ci-runner-0:9100"
+        assert "gitlab_runner_jobs" in await kubectl(cluster, "get", "--raw", f"{pod}/proxy/metrics")
 
         logs: list[str] = []
 
