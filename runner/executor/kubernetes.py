@@ -33,7 +33,7 @@ from runner.podspec.containers import BUILD
 from runner.podspec.health import HealthCheck, health_checks
 from runner.podspec.labels import manager_selector
 from runner.podspec.objects import proxied_port
-from runner.podspec.pod import build_pod, own_containers, pod_warnings
+from runner.podspec.pod import build_pod, deadline_line, own_containers, pod_warnings
 from runner.podspec.pull import pull_policies
 from runner.podspec.secret import JobRecord
 from runner.podspec.status import is_ready, read_pod
@@ -113,7 +113,7 @@ class KubernetesExecutor:
         for warning in pod_warnings(pod):
             log.note("warning", warning)
         policies = pull_policies(pod, own_containers(pod))
-        for line in policies.announcements():
+        for line in filter(None, (*policies.announcements(), deadline_line(pod))):
             log.note("plain", line)
         # A token of the job's own needs a connection of its own.
         overwritten = ("bearer_token",) in pod.origins

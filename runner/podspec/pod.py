@@ -8,6 +8,7 @@ import math
 
 from runner.config.pod import DnsConfig
 from runner.config.security import ContainerSecurityContext, PodSecurityContext
+from runner.job.durations import format_duration
 from runner.podspec.affinity import build_affinity
 from runner.podspec.containers import BUILD, HELPER, build_containers, build_resources, build_user, service_user
 from runner.podspec.init_containers import build_init_containers
@@ -86,6 +87,14 @@ def pod_warnings(request: PodRequest) -> tuple[str, ...]:
         *(text for where, context in contexts.items() for text in security_warnings(context, where)),
         *_dns_warnings(kubernetes.dns_policy),
     )
+
+
+def deadline_line(request: PodRequest) -> str:
+    """What the job log says of the pod's own limit; empty where it has none."""
+    if not request.flag(_DEADLINE_FLAG, default=True):
+        return ""
+    limit = format_duration(request.job.timeout)
+    return f"Using {_DEADLINE_FLAG}, the Pod activeDeadlineSeconds will be set to the job timeout: {limit}..."
 
 
 def _lifetime(request: PodRequest) -> Manifest:
