@@ -121,13 +121,13 @@ class RunnerConfig(Table):
     request_concurrency: Annotated[Number, positive_or(1)] = Field(1, description="job requests at once")
     strict_check_interval: Flag = Field(False, description="ask no sooner than `check_interval`, even after a job")
     unhealthy_requests_limit: Annotated[Number, positive_or(3)] = Field(
-        3, description="refused requests in a row after which the runner is left alone for a while"
+        3, description="refused requests in a row after which the runner counts as unhealthy"
     )
     unhealthy_interval: Annotated[GoDuration, positive_or(3600.0), Given(env="")] = Field(
-        3600.0, description="how long a refused runner is left alone"
+        3600.0, description="longest wait of a refused runner, of which a minute counts"
     )
     job_status_final_update_retry_limit: Annotated[Number, positive_or(10), Given(env="")] = Field(
-        10, description="tries to tell GitLab how a job ended"
+        10, description="refusals of GitLab, not times that it is away, after which a job's end is kept no longer"
     )
     executor: str = Field("", description="`kubernetes`; entries with another executor are left out")
     shell: Annotated[str, one_of("shell-unknown", SHELLS, "jobs fail")] = Field(

@@ -64,7 +64,7 @@ def test_keys_that_are_no_fields_are_not_fields_too(model: type[Table]) -> None:
         "| `check_interval` | seconds | `3` | seconds in which each runner asks for a job once |",
         "| `token` | string | required | authentication token; `$VAR` is taken from the environment "
         "| `CI_SERVER_TOKEN` | `--token` |",
-        "| `unhealthy_interval` | duration | `1h0m0s` | how long a refused runner is left alone |  "
+        "| `unhealthy_interval` | duration | `1h0m0s` | longest wait of a refused runner, of which a minute counts |  "
         "| `--unhealthy-interval` |",
         "| `token_expires_at` | date and time | unset | when the token expires; unset or year 1: never |  |  |",
         "| `labels` | table |  | labels of the runner at GitLab |  |  |",
