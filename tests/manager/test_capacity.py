@@ -347,17 +347,19 @@ def test_the_book_never_holds_more_than_allowed(
 
 
 def test_in_excess_when_limits_are_lowered() -> None:
-    """The questions that came last have no slot any more; each is named once, and none that still has one."""
-    book = capacity(concurrent=5, a=(0, 2), b=(0, 2))
-    busy(book, "a")
-    asks = book.next_asks(0.0)
-    assert [ask.runner for ask in asks] == ["b", "a", "a"]
+    """Questions have no slot any more, the last ones first; each is named once, and none that still has one."""
+    book = capacity(concurrent=5, a=(0, 1), b=(0, 1), c=(0, 1))
+    first, second, third = book.next_asks(0.0)
+    book.answered(first, 0.0, job=True)
+    (again,) = book.next_asks(0.0)
+    assert (again.runner, book.in_excess()) == ("a", ())
+    book.set_runner("a", limit=1, request_concurrency=1)
+    assert book.in_excess() == (again.number,)
     assert book.in_excess() == ()
-    book.set_runner("a", limit=1, request_concurrency=2)
-    assert book.in_excess() == (asks[2].number,)
-    assert book.in_excess() == ()
+    book.concurrent = 2
+    assert book.in_excess() == (third.number,)
     book.concurrent = 1
-    assert book.in_excess() == (asks[1].number,)
+    assert book.in_excess() == (second.number,)
 
 
 def test_questions_of_when_a_runner_has_left() -> None:
