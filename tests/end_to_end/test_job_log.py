@@ -76,9 +76,8 @@ DEADLINE = own(
 WAITING = own(
     "Waiting for pod default/POD to be running on the node <unknown>, status is Pending", "\twaiting for the scheduler"
 )
-PREPARED = HEADER + stage(
-    "prepare_executor", 'Preparing the "kubernetes" executor', USING, DEADLINE, WAITING, first=True
-)
+EXECUTOR = ("prepare_executor", 'Preparing the "kubernetes" executor')
+PREPARED = HEADER + stage(*EXECUTOR, USING, DEADLINE, WAITING, first=True)
 BEFORE = (
     PREPARED
     + stage("prepare_script", "Preparing environment", out(f"{R}Running on POD via HOST...{R}"))
