@@ -37,6 +37,7 @@ FUNCTIONS = {
     "rate",
     "sum",
     "unless",
+    "vector",
 }
 # Labels that Prometheus adds to what it reads.
 SCRAPED = {"instance", "job"}
