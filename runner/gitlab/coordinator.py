@@ -162,7 +162,8 @@ class Coordinator:
             log.warning("job update failed", job=job.id, state=state, reason=str(error))
             return UpdateResult(status=failed_status(error), retry_after=error.retry_after)
         if answer.status not in {200, 202}:
-            log.info("job update refused", job=job.id, state=state, reason=self._described(answer, job.token))
+            reason = self._described(answer, job.token)
+            log.info("job update refused", job=job.id, state=state, reason=reason, correlation_id=answer.correlation_id)
         return classify_update_reply(answer.status, answer.headers, answer.body, now=time.time())
 
     async def patch_trace(self, job: JobIdentity, *, start: int, data: bytes, debug: bool = False) -> PatchResult:
@@ -193,7 +194,8 @@ class Coordinator:
             log.warning("log patch failed", job=job.id, reason=str(error))
             return PatchResult(status=failed_status(error), retry_after=error.retry_after)
         if answer.status not in {202, 416}:
-            log.info("log patch refused", job=job.id, reason=self._described(answer, job.token))
+            reason = self._described(answer, job.token)
+            log.info("log patch refused", job=job.id, reason=reason, correlation_id=answer.correlation_id)
         return classify_patch_reply(answer.status, answer.headers, answer.body, now=time.time())
 
     async def aclose(self) -> None:
@@ -231,6 +233,8 @@ class Coordinator:
             )
         body_text = answer.body if answer.status == 201 else self._scrubbed(answer.body, token)
         reply = classify_job_reply(answer.status, answer.headers, body_text, now=time.time())
+        if reply.trouble is not None:
+            reply.trouble.correlation_id = answer.correlation_id
         if token == self._token:
             self._last_update = reply.last_update or self._last_update
         elif reply.answer is JobAnswer.FORBIDDEN:

@@ -24,6 +24,8 @@ class CoordinatorError(Exception):
         """The HTTP status; None when there was no answer."""
         self.retry_after = retry_after
         """Seconds that GitLab asked us to wait, None when it did not."""
+        self.correlation_id = ""
+        """By which GitLab's own logs know the request; empty when there was no answer."""
 
 
 class CoordinatorUnavailableError(CoordinatorError):

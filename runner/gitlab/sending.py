@@ -52,6 +52,8 @@ class Reply:
     status: int
     headers: httpx.Headers
     body: bytes
+    correlation_id: str = ""
+    """By which GitLab's own logs know the request: its word, else ours."""
 
 
 class Sender:
@@ -147,7 +149,8 @@ class Sender:
         # httpx knots a response and its stream together, and the request's body hangs on them: a mebibyte of log would
         # wait for the collector of garbage.
         response.stream = httpx.ByteStream(b"")
-        return Reply(response.status_code, response.headers, bytes(body))
+        known = response.headers.get("X-Request-Id") or headers["X-Request-Id"]
+        return Reply(response.status_code, response.headers, bytes(body), known)
 
 
 def failed_status(error: CoordinatorError) -> int:

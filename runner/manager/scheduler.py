@@ -212,11 +212,15 @@ class Scheduler:
         )
         if not self.health_of(ask.runner).healthy:
             self._on_turn(ask.runner, Turn.UNHEALTHY)
-        reason = str(reply.trouble) if reply else "GitLab did not answer in time."
+        fields = {"runner": str(ask.runner), "reason": "GitLab did not answer in time."}
+        if reply:
+            fields["reason"] = str(reply.trouble)
+            if reply.trouble and reply.trouble.correlation_id:
+                fields["correlation_id"] = reply.trouble.correlation_id
         if verdict.news is News.UNHEALTHY:
-            log.error("the runner is unhealthy, it asks less often", runner=str(ask.runner), reason=reason)
+            log.error("the runner is unhealthy, it asks less often", **fields)
         elif verdict.news is News.TROUBLE:
-            log.warning("asking for jobs fails", runner=str(ask.runner), reason=reason)
+            log.warning("asking for jobs fails", **fields)
         elif verdict.news is News.RECOVERED:
             log.info("asking for jobs works again", runner=str(ask.runner))
         return verdict

@@ -8,6 +8,7 @@ import httpx
 import orjson
 import pytest
 import respx
+from structlog.testing import capture_logs
 
 from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.features import FEATURES, ClientInfo
@@ -355,3 +356,21 @@ async def test_url_that_cannot_be_asked_makes_the_runner_unhealthy(url: str) -> 
     await coordinator.aclose()
     assert (reply.answer, reply.healthy, update.status) == (JobAnswer.UNUSABLE, False, -100)
     assert "does not begin with http:// or https://" in str(reply.trouble)
+
+
+@pytest.mark.parametrize("told", ["01J5Z7RRAILSID", ""])
+async def test_refusal_is_told_with_the_id_of_gitlabs_logs(
+    gitlab: respx.MockRouter, coordinator: Coordinator, told: str
+) -> None:
+    """GitLab's own id where it says one, else the one that we sent."""
+    headers = {"X-Request-Id": told} if told else {}
+    asked = gitlab.post("/jobs/request").respond(403, headers=headers)
+    updated = gitlab.put("/jobs/4711").respond(409, headers=headers)
+    patched = gitlab.patch(path__regex="/jobs/4711/trace").respond(409, headers=headers)
+    with capture_logs() as logs:
+        reply = await coordinator.request_job()
+        await coordinator.update_job(JOB, state="running")
+        await coordinator.patch_trace(JOB, start=0, data=b"x")
+    assert reply.trouble is not None
+    shown = [reply.trouble.correlation_id, *(line["correlation_id"] for line in logs)]
+    assert shown == [told or sent(route).headers["X-Request-Id"] for route in (asked, updated, patched)]
