@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,6 +231,37 @@ def test_every_runner_gets_its_share_when_slots_are_few() -> None:
                 ending.append(now + 1.0)
     assert min(asked.values()) >= 180
     assert asked["a"] >= 1000
+
+
+@pytest.mark.parametrize("concurrent", [1, 5, 19])
+def test_no_runner_starves_when_servers_hold_what_they_may(concurrent: int) -> None:
+    """Twenty idle runners on fewer slots, for ten minutes: none is without a question for longer than ten seconds.
+
+    The servers hold each question that they may for 50 seconds, one of them hangs with every question.
+    """
+    book = Capacity(concurrent=concurrent, check_interval=3.0)
+    for number in range(20):
+        book.set_runner(number, limit=0, request_concurrency=1)
+    last: dict[Hashable, float] = dict.fromkeys(range(20), 0.0)
+    longest = 0.0
+    held: list[tuple[float, Ask]] = []
+    for step in range(6000):
+        now = step / 10
+        called = book.to_call_off(now)
+        for entry in [entry for entry in held if entry[0] <= now or entry[1].number in called]:
+            held.remove(entry)
+            book.answered(entry[1], now, job=False)
+            last[entry[1].runner] = now
+        for ask in book.next_asks(now):
+            hangs = ask.runner == 0
+            longest = max(longest, 0.0 if hangs else now - last[ask.runner])
+            last[ask.runner] = now
+            if hangs or ask.long_poll:
+                held.append((now + (600.0 if hangs else 50.0), ask))
+            else:
+                book.answered(ask, now, job=False)
+    # With one slot a hanging question keeps all others waiting for as long as a slow server is given.
+    assert longest <= (40.0 if concurrent == 1 else 10.0)
 
 
 def test_a_held_question_is_called_off_when_another_runner_waits() -> None:
