@@ -15,7 +15,7 @@ from runner.cli.lines import runner_line
 from runner.manager.logging import render_like_runner
 from runner.testing.faults import FaultRule, Garbage, Reply
 from runner.testing.gitlab import GitLabServer
-from tests.cli.commands import CommandLine
+from tests.cli.commands import CommandLine, Done
 
 pytestmark = pytest.mark.slow
 
@@ -270,3 +270,24 @@ async def test_quick_commands_import_little(runner: CommandLine) -> None:
         with anyio.fail_after(60):
             done = await anyio.run_process([sys.executable, "-c", code], cwd=runner.home, env=runner.environment())
         assert done.stdout.decode().splitlines()[-1] == "[]"
+
+
+async def test_commands_at_once_lose_nothing(runner: CommandLine, gitlab: GitLabServer) -> None:
+    """One goes, two come, one has a new token, and what stands around them stays, to the comment."""
+    gitlab.runners.registration_tokens.add("GR1348941all-at-once")
+    add = ["register", "-n", "-u", gitlab.url, "-r", "GR1348941all-at-once", "--executor", "kubernetes", "--name"]
+    done: list[Done] = []
+
+    async def run(words: list[str]) -> None:
+        done.append(await runner(*words, TWO=TWO))
+
+    async with anyio.create_task_group() as group:
+        for words in ([*add, "three"], ["reset-token", "-n", "one"], [*add, "four"], ["unregister", "-n", "two"]):
+            group.start_soon(run, words)
+    assert [one.code for one in done] == [0] * 4, done
+    assert sorted(names(runner)) == ["four", "one", "three"]
+    text = runner.config.read_text()
+    assert text.startswith("# ours\nconcurrent = 2\n")
+    assert "# created in GitLab" in text
+    assert "# made with a registration token" not in text
+    assert {one["token"] for one in tomllib.loads(text)["runners"]} == gitlab.runners.tokens
