@@ -83,6 +83,13 @@ def test_role_is_the_documented_one(legacy: bool) -> None:
     assert render({**VALUES, "rbac": {"legacyExec": legacy}})["Role"]["rules"] == wanted
 
 
+def test_role_lets_a_runner_look_for_room() -> None:
+    """The right is there when a runner of the configuration has the key."""
+    aware = {**VALUES, "config": CONFIG + "    capacity_aware = true\n"}
+    more = [rule for rule in render(aware)["Role"]["rules"] if rule not in render(VALUES)["Role"]["rules"]]
+    assert more == [{"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["list"]}]
+
+
 def test_binding_joins_the_two_namespaces() -> None:
     """The Role is where the jobs are, its subject where the manager is."""
     objects = render(FULL)

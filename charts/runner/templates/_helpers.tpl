@@ -26,6 +26,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.jobsNamespace | default .Release.Namespace }}
 {{- end -}}
 
+{{/* Whether a runner looks for room before it asks for a job. */}}
+{{- define "runner.capacityAware" -}}
+{{- range $runner := get (fromToml .Values.config) "runners" | default list -}}
+{{- if dig "kubernetes" "capacity_aware" false $runner -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What the schema cannot say: the configuration is TOML, and its jobs run where the Role is. */}}
 {{- define "runner.check" -}}
 {{- $config := fromToml .Values.config -}}
