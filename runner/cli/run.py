@@ -18,6 +18,7 @@ from runner.cli.main import FORMATS, LEVELS
 from runner.config.findings import ConfigError
 from runner.config.model import Config
 from runner.job.outcome import leaf_errors
+from runner.manager.config_file import ConfigFileError
 from runner.manager.logging import change_logging, setup_logging
 from runner.manager.reload import ConfigWatch
 from runner.manager.settings import REVISION, ProcessSettings
@@ -81,7 +82,7 @@ def _read_config(watch: ConfigWatch) -> Config:
     """Read the configuration; what is wrong goes to stderr line by line, and an error ends the process with 1."""
     try:
         config, warnings = watch.first()
-    except FileNotFoundError as error:
+    except ConfigFileError as error:
         raise click.ClickException(str(error)) from None
     except ConfigError as error:
         for finding in error.findings:
@@ -145,9 +146,9 @@ async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, 
             except ListenError as error:
                 log.critical(str(error))
                 return 1
-        group.start_soon(partial(obey, manager, on_sigterm=settings.on_sigterm, reload=watch.check_now))
-        group.start_soon(renewal.run)
-        group.start_soon(partial(watch.run, apply, refused=status.board.config_refused))
+        group.start_soon(partial(obey, manager, on_sigterm=settings.on_sigterm, reload=watch.check_now), name="signals")
+        group.start_soon(renewal.run, name="token renewal")
+        group.start_soon(partial(watch.run, apply, refused=status.board.config_refused), name="configuration")
         try:
             await manager.serve()
         except* SessionServerError as error:

@@ -81,7 +81,7 @@ async def _serve(single: RunnerConfig, path: Path, kubeconfig: str | None, wait_
         config_file=path,
     )
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(obey, manager, on_sigterm="abort"))
+        group.start_soon(partial(obey, manager, on_sigterm="abort"), name="signals")
         if wait_timeout:
             group.start_soon(_leave_when_idle, manager, wait_timeout)
         await manager.serve()

@@ -20,6 +20,7 @@ import structlog
 from runner.config.findings import ConfigError, Finding
 from runner.config.load import parse_config
 from runner.config.model import Config
+from runner.manager.config_file import ConfigFileError
 
 if TYPE_CHECKING:
     from runner.manager.runners import Change
@@ -72,15 +73,14 @@ class ConfigWatch:
         """Read the configuration to begin with, and what there is to tell of it.
 
         A file that is not there yet is one without runners, as GitLab Runner has it: `register` may write it later. Its
-        folder has to be there, or else its name is most probably wrong. Raises ConfigError, and FileNotFoundError for
-        the folder.
+        folder has to be there, or else its name is most probably wrong. Raises ConfigError and ConfigFileError.
         """
         self._handled = self._seen = _stamp(self._path)
         reading = read(self._path)
         self._judged = reading.digest
         if reading.text is None and not os.path.lexists(self._path):
             if not self._path.absolute().parent.is_dir():
-                raise FileNotFoundError(
+                raise ConfigFileError(
                     f"{self._path} is not there, nor is its folder. Name the configuration with --config."
                 )
             return self._start, ()
@@ -122,7 +122,7 @@ class ConfigWatch:
         self._judged = reading.digest
         try:
             config, findings = await anyio.to_thread.run_sync(self._parse, reading)
-        except ConfigError as error:
+        except (ConfigError, ConfigFileError) as error:
             refused()
             log.error("the configuration cannot be used, the one before stays in force", reason=str(error))  # noqa: TRY400 -- the reason says it all
             return
@@ -136,7 +136,7 @@ class ConfigWatch:
 
     def _parse(self, reading: Reading) -> tuple[Config, tuple[Finding, ...]]:
         if reading.text is None:
-            raise ConfigError([Finding("error", str(self._path), 0, "", reading.trouble)])
+            raise ConfigFileError(reading.trouble)
         return parse_config(reading.text, file=str(self._path), environ=self._environ)
 
     def _tell_not_applied(self, config: Config) -> None:
@@ -152,9 +152,9 @@ def read(path: Path) -> Reading:
         content = path.read_bytes()
         return Reading(content.decode("utf-8"), hashlib.sha256(content).hexdigest())
     except OSError as error:
-        trouble = f"it cannot be read: {(error.strerror or type(error).__name__).lower()}"
+        trouble = f"{path} cannot be read: {(error.strerror or type(error).__name__).lower()}."
     except UnicodeDecodeError as error:
-        trouble = f"not UTF-8 at byte {error.start}; TOML files are"
+        trouble = f"{path} is not UTF-8 at byte {error.start}; TOML files are."
     return Reading(None, trouble, trouble)
 
 

@@ -107,16 +107,18 @@ async def obey(
                 manager.drain()
             elif wish is Wish.ABORT:
                 manager.abort(word)
-                group.start_soon(_leave_late, manager, leave)
+                group.start_soon(_leave_late, manager, leave, name="leave late")
             elif wish is Wish.EXIT:
                 log.error("leaving at once, jobs may be left in the cluster", running=manager.running)
                 leave(1)
             elif wish is Wish.RELOAD:
                 reload()
             elif wish is Wish.DEBUG:
-                log.warning("the log's level is switched", level="debug" if toggle_debug() else "as configured")
+                log.warning("the log's level is switched", to="debug" if toggle_debug() else "the configured one")
             elif debugs():
                 tell_tasks()
+            else:
+                log.info("what tasks wait for is told at level debug only, which USR2 switches to")
 
 
 async def _leave_late(manager: Ending, leave: Callable[[int], None]) -> None:

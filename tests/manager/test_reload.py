@@ -15,6 +15,7 @@ from structlog.typing import EventDict
 
 from runner.config.findings import ConfigError
 from runner.config.model import Config
+from runner.manager.config_file import ConfigFileError
 from runner.manager.reload import ConfigWatch
 from runner.manager.runners import Change
 
@@ -123,8 +124,8 @@ async def test_run_when_only_the_date_changes(file: Path) -> None:
         pytest.param("concurrent = 0\n", "config.toml:1: concurrent: ", id="no slot"),
         pytest.param("concurrent = 3\n[[runners\n", "config.toml:2", id="no TOML"),
         pytest.param(GOOD + 'limit = "x"\n', "config.toml:7: runners.0.limit: Input should be", id="a wrong value"),
-        pytest.param(b"\xff", "not UTF-8 at byte 0", id="no text"),
-        pytest.param(None, "it cannot be read: no such file or directory", id="gone"),
+        pytest.param(b"\xff", "config.toml is not UTF-8 at byte 0; TOML files are.", id="no text"),
+        pytest.param(None, "config.toml cannot be read: no such file or directory.", id="gone"),
     ],
 )
 async def test_run_when_the_file_is_broken(file: Path, broken: str | bytes | None, reason: str) -> None:
@@ -222,7 +223,7 @@ async def test_first_when_there_is_no_file_yet(tmp_path: Path) -> None:
 
 def test_first_when_the_folder_is_missing(tmp_path: Path) -> None:
     """A name that is most probably wrong is an error."""
-    with pytest.raises(FileNotFoundError, match="nor is its folder"):
+    with pytest.raises(ConfigFileError, match="nor is its folder"):
         ConfigWatch(tmp_path / "none" / "config.toml").first()
 
 
@@ -230,12 +231,12 @@ def test_first_when_the_folder_is_missing(tmp_path: Path) -> None:
 def test_first_when_the_file_cannot_be_used(file: Path, content: bytes) -> None:
     """A process does not begin with what is broken."""
     file.write_bytes(content)
-    with pytest.raises(ConfigError):
+    with pytest.raises((ConfigError, ConfigFileError)):
         ConfigWatch(file).first()
 
 
 def test_first_when_the_file_is_a_link_to_nothing(tmp_path: Path) -> None:
     """A link whose end is missing is a fault, not a file to come."""
     (tmp_path / "config.toml").symlink_to("none")
-    with pytest.raises(ConfigError, match="it cannot be read: no such file or directory"):
+    with pytest.raises(ConfigFileError, match="cannot be read: no such file or directory"):
         ConfigWatch(tmp_path / "config.toml").first()

@@ -160,8 +160,8 @@ async def test_obey_when_the_log_is_switched() -> None:
             await told.hears(HUP)
             os.kill(os.getpid(), USR2)
             await told.hears(HUP)
-    assert [entry["level"] for entry in logs if entry["event"] == "the log's level is switched"] == [
+    assert [entry["to"] for entry in logs if entry["event"] == "the log's level is switched"] == [
         "debug",
-        "as configured",
+        "the configured one",
     ]
     assert any("test_obey_when_the_log_is_switched" in entry["at"] for entry in logs if entry["event"] == "task")
