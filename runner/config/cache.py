@@ -35,8 +35,8 @@ class CacheS3Config(_Pascal):
     dual_stack: Flag = Field(True, description="use Amazon's endpoints that speak IPv6 too")
     path_style: Flag | None = Field(None, description="bucket in the path instead of the host name; unset: by the host")
     accelerate: Flag = Field(False, description="use Amazon's accelerated endpoint")
-    role_arn: str = Field("", validation_alias="RoleARN", description="role that signs for caches")
-    upload_role_arn: str = Field("", validation_alias="UploadRoleARN", description="role that signs for uploads")
+    role_arn: str = Field("", validation_alias="RoleARN", description="role that signs, and lends keys for uploads")
+    upload_role_arn: str = Field("", validation_alias="UploadRoleARN", description="role that lends keys for uploads")
     assume_role_max_concurrency: Number = Field(5, description="roles taken on at once")
     disable_assume_role_credentials_caching: Flag = Field(False, description="take on the role anew for each address")
 
