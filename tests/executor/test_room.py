@@ -109,6 +109,17 @@ async def test_has_room_when_a_job_is_on_its_way(server: KubernetesServer, clust
     assert await room.has_room(0)
 
 
+async def test_has_room_counts_a_job_once(server: KubernetesServer, cluster: Cluster) -> None:
+    """From the moment it comes until its pod is there."""
+    set_quota(server, 3)
+    room = room_of(cluster)
+    with room.expected(7):
+        assert await room.has_room(0)
+        room.expect(7)
+        assert await room.has_room(0)
+        assert not await room.has_room(1)
+
+
 async def test_has_room_when_a_job_came_in_vain(server: KubernetesServer, cluster: Cluster) -> None:
     """One that is refused before its pod gives its place back."""
     set_quota(server, 4)

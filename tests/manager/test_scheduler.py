@@ -258,6 +258,30 @@ async def test_nothing_is_asked_while_there_is_no_room(monkeypatch: pytest.Monke
     office.close()
 
 
+async def test_questions_look_for_room_one_after_the_other() -> None:
+    """Two that may be asked at once, and room for one job: one is asked."""
+    office = Office("a", concurrent=5)
+    office.capacity.set_runner("a", limit=0, request_concurrency=2)
+    seen: list[int] = []
+
+    async def has_room(runner: Hashable, beside: int) -> bool:
+        await anyio.lowlevel.checkpoint()
+        seen.append(beside)
+        return beside < 1
+
+    office.scheduler = Scheduler(office.capacity, office.desks, office._run, has_room=has_room)
+    office.ending.set()
+    office.report.set()
+    async with anyio.create_task_group() as group:
+        group.start_soon(office.scheduler.run)
+        await office.desks["a"].put.send(JobReply(answer=JobAnswer.JOB, job=job(1)))
+        await office.until_asked("a", 2)
+        await settle()
+        assert (seen[:3], office.desks["a"].asked) == ([0, 0, 1], 2)
+        group.cancel_scope.cancel()
+    office.close()
+
+
 def refused() -> JobReply:
     """GitLab does not know the token."""
     return JobReply(answer=JobAnswer.FORBIDDEN, trouble=CoordinatorForbiddenError("Check the token."))
