@@ -235,6 +235,9 @@ class Coordinator:
         reply = classify_job_reply(answer.status, answer.headers, body_text, now=time.time())
         if reply.trouble is not None:
             reply.trouble.correlation_id = answer.correlation_id
+        if reply.job is not None:
+            job = reply.job.model_copy(update={"correlation_id": answer.correlation_id})
+            reply = replace(reply, job=job)
         if token == self._token:
             self._last_update = reply.last_update or self._last_update
         elif reply.answer is JobAnswer.FORBIDDEN:

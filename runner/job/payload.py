@@ -281,6 +281,8 @@ class Job(_Part):
     hooks: Items[Hook] = ()
     secrets: dict[str, Any] = Field({}, repr=False)
     policy_options: PolicyOptions = PolicyOptions()
+    correlation_id: str = ""
+    """By which GitLab's logs know the request that brought the job; no field of the payload."""
 
     @classmethod
     def parse(cls, data: bytes | dict[str, Any]) -> "Job":

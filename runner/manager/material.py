@@ -135,6 +135,7 @@ class JobMaterial:
             builds_dir=folders.builds_dir,
             cache_dir=folders.cache_dir,
             manager_host=self.identity.host,
+            correlation_id=self.job.correlation_id,
         )
         return replace(context, job_status=job_status, cache_links=cache_links)
 

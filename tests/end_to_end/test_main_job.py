@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,6 +50,9 @@ async def test_sources_come_from_git(cluster: Cluster) -> None:
         assert job.state == "success", job.text
         assert f"Checking out {repository.sha[:8]} as detached HEAD" in job.text
         assert "$ cat hello.txt\nfrom git\n" in job.text
+        asked = {one.headers["X-Request-Id"] for one in h.gitlab.requests if one.path.endswith("/jobs/request")}
+        assert set(re.findall(r"Gitaly correlation ID: (\w+)", job.text)) <= asked
+        assert "Gitaly correlation ID: " in job.text
 
 
 async def test_the_first_bytes_of_the_log_leave_at_once(cluster: Cluster) -> None:

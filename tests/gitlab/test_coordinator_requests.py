@@ -374,3 +374,12 @@ async def test_refusal_is_told_with_the_id_of_gitlabs_logs(
     assert reply.trouble is not None
     shown = [reply.trouble.correlation_id, *(line["correlation_id"] for line in logs)]
     assert shown == [told or sent(route).headers["X-Request-Id"] for route in (asked, updated, patched)]
+
+
+async def test_job_knows_by_which_id_gitlab_handed_it_out(gitlab: respx.MockRouter, coordinator: Coordinator) -> None:
+    """The id of the answer, whatever the payload says: git is to send it along."""
+    payload = job_payload(id=7, token="glcbt-7") | {"correlation_id": "forged"}
+    gitlab.post("/jobs/request").respond(201, json=payload, headers={"X-Request-Id": "01J5Z7RRAILSID"})
+    reply = await coordinator.request_job()
+    assert reply.job is not None
+    assert reply.job.correlation_id == "01J5Z7RRAILSID"
