@@ -6,11 +6,15 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
-from runner.testing.faults import FaultRule, Reply
+from runner.testing.faults import FaultRule, Handler, Reply
 
 if TYPE_CHECKING:
     from runner.testing.gitlab_jobs import JobRecord
@@ -182,3 +186,51 @@ async def test_a_cache_on_a_volume_is_there_for_the_next_job(cluster: Cluster) -
         assert "Successfully extracted cache" in second.text
         assert "Not uploading cache deps due to policy" in second.text
         assert "\nlib\n" in second.text
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sends the first bytes of a file, and closes the connection."""
+
+    path: Path
+    length: int
+
+    async def __call__(self, request: web.Request, _handler: Handler, /) -> web.StreamResponse:
+        """Answer as a server of files does."""
+        found = self.path.stat()
+        # The whole second behind the file's own: what it is asked for again with is not older than the file.
+        changed = formatdate(int(found.st_mtime) + 1, usegmt=True)
+        answer = web.StreamResponse(headers={"Last-Modified": changed, "Content-Length": str(found.st_size)})
+        await answer.prepare(request)
+        await answer.write(self.path.read_bytes()[: self.length])
+        assert request.transport is not None
+        request.transport.close()
+        return answer
+
+
+async def test_a_download_that_is_cut_goes_on(cluster: Cluster) -> None:
+    """Within one try of the stage; the next job has every byte."""
+    async with cluster.harness() as h:
+        script = ["head -c 3000000 /dev/urandom > blob", "md5sum < blob > sum"]
+        made = await h.run(script=script, variables=NO_SOURCES, artifacts=[artifact("blob", "sum")])
+        upload = h.gitlab.artifacts.archive(made.id)
+        assert upload is not None
+        h.gitlab.faults.add(FaultRule("GET", "/artifacts", Cut(upload.path, 2_097_152)))
+        check = ['[ "$(md5sum < blob)" = "$(cat sum)" ] && echo "all of it"']
+        used = await h.run(script=check, variables=NO_SOURCES, dependencies=[dependency(made)])
+        assert used.state == "success", used.text
+        assert "WARNING: Retrying..." in used.text
+        assert "going on at byte 2097152" in used.text
+        assert "\nall of it" in used.text
+
+
+async def test_a_stage_is_tried_again_as_often_as_the_job_says(cluster: Cluster) -> None:
+    """Three tries of the first stage are in vain, the second stage finds GitLab well again."""
+    variables = {**NO_SOURCES, "ARTIFACT_DOWNLOAD_ATTEMPTS": "2", "FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY": "false"}
+    async with cluster.harness() as h:
+        made = await h.run(script=MAKE, variables=NO_SOURCES, artifacts=[artifact("dist/one")])
+        h.gitlab.faults.add(FaultRule("GET", "/artifacts", Reply(500), times=3))
+        used = await h.run(script=["cat dist/one"], variables=variables, dependencies=[dependency(made)])
+        assert used.state == "success", used.text
+        assert "FATAL: GitLab answers 500 Internal Server Error" in used.text
+        assert used.trace.count(b":download_artifacts\r") == 4, used.text

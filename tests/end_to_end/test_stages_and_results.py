@@ -237,6 +237,19 @@ async def test_artifacts_are_downloaded_again(cluster: Cluster) -> None:
     assert sections(job) == [*BEFORE, "download_artifacts", "download_artifacts", CLEANUP]
 
 
+async def test_caches_are_restored_again(cluster: Cluster) -> None:
+    """A cache that is not there is no failure; a stage that cannot run is tried as often as the job says."""
+    gone = [{"name": "post_get_sources_script", "script": ['cd / && rm -rf "$CI_PROJECT_DIR"']}]
+    cache = [{"key": "k", "untracked": False, "policy": "pull", "paths": ["x"], "when": "on_success"}]
+    variables = {**SOON, "RESTORE_CACHE_ATTEMPTS": "3"}
+    async with cluster.harness() as h:
+        project = await h.gitlab.create_repository("acme/demo", files={"a": "1"})
+        job = await h.run(repository=project, script=["true"], hooks=gone, variables=variables, cache=cache)
+    assert job.state == "failed", job.text
+    assert sections(job).count("restore_cache") == 3
+    assert "step_script" not in sections(job)
+
+
 # Sections of scripts
 
 

@@ -62,7 +62,9 @@ class Download:
         self._meter.begin(done=self._size, total=total)
         self._file.seek(self._size)
         for data in _plain(reply):
-            self._file.write(data)
+            left = memoryview(data)
+            while left:  # a file without a buffer may take less than it is given, where the disk ends
+                left = left[self._file.write(left) :]
             self._size += len(data)
             self._meter.add(len(data))
         self._file.flush()

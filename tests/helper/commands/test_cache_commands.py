@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -203,3 +206,34 @@ def test_a_variable_that_holds_no_addresses_is_told(run: Run, monkeypatch: pytes
     code, said = run("cache-extractor", *FILE)
     assert code == 1
     assert "the variable RUNNER_CACHE_LINKS cannot be read" in said
+
+
+@pytest.mark.parametrize("command", ["cache-archiver", "cache-extractor", "artifacts-downloader"])
+def test_a_full_disk_is_told_and_leaves_nothing(run: Run, packed: bytes, server: Server, command: str) -> None:
+    """No file may be longer than 64 KiB here, which is how a full one looks to who writes it."""
+    Path("vendor/lib").write_bytes(os.urandom(200_000))
+    assert run("cache-archiver", *FILE, "--path", "vendor")[0] == 0
+    whole = STORED.read_bytes()
+    before = sorted(STORED.parent.iterdir())
+    os.utime(STORED, (1, 1))
+    server.answers = [Answer(body=whole)]
+    flags = {
+        "cache-archiver": [*FILE, "--path", "vendor"],
+        "cache-extractor": [*FILE, "--url", server.url],
+        "artifacts-downloader": ["--url", server.url, "--token", "t", "--id", "7", "--archiver-staging-dir", ".."],
+    }[command]
+    limited = f"import resource, runner.helper.__main__ as m; resource.setrlimit({resource.RLIMIT_FSIZE}, (65536,) * 2)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{limited}; raise SystemExit(m.main({[command, *flags]!r}))"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "File too large. Keep less there, or give the pod a larger volume" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(STORED.parent.iterdir()) == before
+    assert STORED.read_bytes() == whole
+    assert sorted(path.name for path in Path("..").iterdir() if path.is_file()) == []
