@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
+from structlog.testing import capture_logs
 
 from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.errors import CoordinatorConfigurationError, CoordinatorUnavailableError
@@ -228,6 +229,25 @@ async def test_half_a_rotation_leaves_what_was_read_before(authority: Authority,
         (JobAnswer.NONE, old.read_text()),
         (JobAnswer.NONE, old.read_text()),
         (JobAnswer.NONE, new.read_text()),
+    ]
+
+
+async def test_authority_file_that_breaks_leaves_what_was_read_before(authority: Authority, tmp_path: Path) -> None:
+    """A file that is cut off or gone is told and costs no request, and jobs get what they got."""
+    ca = tmp_path / "ca.pem"
+    shutil.copy(authority.ca_file, ca)
+    seen = []
+    async with GitLabServer(tls=authority.server_context()) as gitlab:
+        coordinator = Coordinator(gitlab.url, gitlab.token, info=INFO, tls=TlsFiles(ca_file=str(ca)))
+        with capture_logs() as logs:
+            for change in (lambda: None, lambda: ca.write_text("-----BEGIN"), ca.unlink):
+                change()
+                seen.append(((await coordinator.request_job(long_poll=False)).answer, coordinator.tls_ca))
+        await coordinator.aclose()
+    assert seen == [(JobAnswer.NONE, authority.ca_file.read_text())] * 3
+    assert [line["reason"] for line in logs] == [
+        f"`tls-ca-file`, {ca}, cannot be used for GitLab at {gitlab.url}: {why}."
+        for why in ("no certificate", "no such file or directory")
     ]
 
 
