@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from operator import methodcaller
 
 MASK = b"[MASKED]"
 """What stands in the log where a secret was."""
@@ -63,6 +64,7 @@ _SCAN_COST, _CANDIDATE_COST = 0.1, 100.0  # nanoseconds for a byte passed, and f
 _WITNESS_BYTES = 8
 _QUICK_TRIES = 16
 _BYTES_FOR_A_TRY = 2048
+_SHORT_BYTES = 1024
 
 
 def token_prefixes(more: Iterable[bytes] = (), *, all_defaults: bool = True) -> tuple[bytes, ...]:
@@ -170,8 +172,11 @@ class _Phrases:
         return not self._sieve.suspects(text)
 
     def _spans(self, text: bytes) -> list[tuple[int, int]]:
+        suspects = self._sieve.suspects(text)
+        if not suspects:
+            return []
         spans = []
-        for secret in self._sieve.suspects(text):
+        for secret in suspects:
             size, step = len(secret), self._periods[secret]
             start = text.find(secret)
             while start >= 0:
@@ -241,12 +246,13 @@ class _Named:
 class _Hold:
     """How many bytes at a text's end may be the beginning of something that is looked for."""
 
-    __slots__ = ("_marks", "_needles", "_ones", "_twos")
+    __slots__ = ("_inner", "_marks", "_needles", "_ones", "_twos")
 
     def __init__(self, needles: Sequence[bytes]) -> None:
         self._needles = sorted(needles, key=len, reverse=True)
         self._ones = frozenset(needle[0] for needle in needles if len(needle) > 1)
         self._twos = frozenset(needle[:2] for needle in needles if len(needle) > 2)
+        self._inner = frozenset(byte for needle in needles for byte in needle[:-1])
         # A bit for each three bytes inside a needle: text that ends in none of them, as nearly all text does, is done
         # without looking at a single needle. 8 KiB, however long the needles are.
         self._marks = bytearray(8192)
@@ -257,6 +263,8 @@ class _Hold:
 
     def length(self, text: bytes) -> int:
         """The longest end of the text that is a beginning, but not the whole, of one of them."""
+        if not text or text[-1] not in self._inner:
+            return 0  # most pieces of a log end with a line
         longest = 0
         if len(text) > 2:
             mark = _mark(text[-3], text[-2], text[-1])
@@ -267,7 +275,7 @@ class _Hold:
                     longest = max(longest, _overlap(needle, text))
         if longest > 2:
             return longest
-        return 2 if text[-2:] in self._twos else int(bool(text) and text[-1] in self._ones)
+        return 2 if text[-2:] in self._twos else int(text[-1] in self._ones)
 
 
 def _mark(first: int, second: int, third: int) -> int:
@@ -277,11 +285,12 @@ def _mark(first: int, second: int, third: int) -> int:
 class _Landmark:
     """A place that is quick to find: one byte, and what must follow it."""
 
-    __slots__ = ("_byte", "_match", "_search")
+    __slots__ = ("_byte", "_match", "_search", "pattern")
 
     def __init__(self, byte: int, pattern: bytes) -> None:
         self._byte = bytes((byte,))
-        expression = re.compile(re.escape(self._byte) + b"(?=" + pattern + b")")
+        self.pattern = re.escape(self._byte) + b"(?=" + pattern + b")"
+        expression = re.compile(self.pattern)
         self._match, self._search = expression.match, expression.search
 
     def is_in(self, text: bytes) -> bool:
@@ -295,6 +304,10 @@ class _Landmark:
         return at >= 0 and self._search(text, at) is not None
 
 
+def _any_of(landmarks: "Iterable[_Landmark]") -> "Callable[[bytes], re.Match[bytes] | None]":
+    return re.compile(b"|".join(landmark.pattern for landmark in landmarks) or _NEVER).search
+
+
 class _Sieve:
     """Says quickly, and never wrongly, that byte strings do not occur in a text; or which of them may.
 
@@ -303,7 +316,7 @@ class _Sieve:
     for twenty secrets.
     """
 
-    __slots__ = ("_groups",)
+    __slots__ = ("_any", "_groups")
 
     def __init__(self, needles: Sequence[bytes]) -> None:
         self._groups: list[tuple[_Landmark, tuple[bytes, ...]]] = []
@@ -313,9 +326,13 @@ class _Sieve:
             group = tuple(sorted(needle for needle in left if byte in _anchors(needle)))
             left.difference_update(group)
             self._groups.append((_Landmark(byte, _alternatives({_witness(needle, byte) for needle in group})), group))
+        # For a short text one call that looks for all at once costs less than a call for each.
+        self._any = _any_of(landmark for landmark, _ in self._groups)
 
     def suspects(self, text: bytes) -> list[bytes]:
         """Those that may occur in the text; all others do not."""
+        if len(text) < _SHORT_BYTES and not self._any(text):
+            return []
         found: list[bytes] = []
         for landmark, group in self._groups:
             if landmark.is_in(text):
@@ -331,16 +348,18 @@ def _parameters() -> _Named:
 
 
 def _has_no_parameter(text: bytes) -> bool:
+    if len(text) < _SHORT_BYTES and b"=" not in text:  # which ends each name
+        return True
     return not _QUESTION.is_in(text) and not _AMPERSAND.is_in(text)
 
 
 def _held_parameter(text: bytes) -> int:
     # A name holds neither `?` nor `&`: only the last of these can begin one that is not whole yet.
-    tail = text[-_PARAMETER_TAIL:].lower()
-    at = max(tail.rfind(b"?"), tail.rfind(b"&"))
-    if at < 0 or not any(name.startswith(tail[at + 1 :]) for name in _PARAMETERS):
+    first = len(text) - _PARAMETER_TAIL if len(text) > _PARAMETER_TAIL else 0
+    at = max(text.rfind(b"?", first), text.rfind(b"&", first))
+    if at < 0 or not any(map(methodcaller("startswith", text[at + 1 :].lower()), _PARAMETERS)):
         return 0
-    return len(tail) - at
+    return len(text) - at
 
 
 def _tokens(prefixes: tuple[bytes, ...]) -> _Named:
