@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import orjson
+import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
 from runner.executor.cluster import Cluster
@@ -31,7 +32,7 @@ from runner.kube.exec import open_terminal
 from runner.kube.service_proxy import ServicePort
 from runner.podspec.containers import BUILD
 from runner.podspec.health import HealthCheck, health_checks
-from runner.podspec.labels import manager_selector
+from runner.podspec.labels import JOB_ID_LABEL, manager_selector
 from runner.podspec.objects import proxied_port
 from runner.podspec.pod import build_pod, deadline_line, own_containers, pod_warnings
 from runner.podspec.pull import pull_policies
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from runner.kube.attach import AttachStream, ExecStream
     from runner.kube.exec import Terminal
     from runner.shell.context import Script
+
+log = structlog.get_logger()
 
 LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
 
@@ -219,7 +222,13 @@ class KubernetesEnvironment:
     async def remove(self) -> None:
         """Delete the pod, and with it everything it owns."""
         self._background.cancel()
-        await self._launch.remove()
+        try:
+            await self._launch.remove()
+        except anyio.get_cancelled_exc_class():
+            pod = self._launch.pod
+            selector = f"{JOB_ID_LABEL}={pod.job.id}"
+            log.error("objects may be left in the cluster", namespace=pod.pod_namespace, selector=selector)  # noqa: TRY400 -- time was up, and a traceback tells nothing here
+            raise
 
     def _make_stages(self) -> Stages:
         watch = self._launch.watch

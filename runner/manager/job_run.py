@@ -44,7 +44,6 @@ from runner.job.variables import short_token
 from runner.job.verdict import Evidence, ruling
 from runner.manager.caches import CacheLinksError
 from runner.manager.limits import Limit
-from runner.podspec.labels import JOB_ID_LABEL
 from runner.shell.scripts import script_for
 from runner.status.card import ACCEPT, FINISH, TERMINAL, blank_card
 from runner.trace.patching import Answer, Signal, answer_of
@@ -314,8 +313,7 @@ class JobRun:
             if self._removal.cancelled_caught:
                 self._left_something = True
                 self._card.removal_given_up()
-                selector = f"{JOB_ID_LABEL}={self._job.id}"
-                self._log.error("removing the job's objects took too long, some may be left", selector=selector)
+                self._log.error("removing the job's objects took too long, some may be left")
         finally:
             self._place_gone()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from runner.manager.logging import render_like_runner, setup_logging
+from runner.manager.logging import change_logging, render_like_runner, setup_logging, toggle_debug
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +70,39 @@ def test_setup_logging_when_an_error_is_told() -> None:
         structlog.get_logger().exception("broke")
     assert "int(token.upper())" in stream.getvalue()
     assert "glrt-secret" not in stream.getvalue()
+
+
+def test_change_logging_when_a_logger_was_bound_before() -> None:
+    """Loggers of running jobs follow a new level and form as well."""
+    stream = io.StringIO()
+    setup_logging(level="info", form="runner", stream=stream)
+    bound = structlog.get_logger().bind(job=7)
+    bound.debug("not seen")
+    change_logging(level="debug", form="json")
+    bound.debug("seen")
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["msg"] == "seen"
+
+
+def test_toggle_debug_when_the_level_is_configured() -> None:
+    """Everything is written, then what the configuration says; a new configuration ends it too."""
+    stream = io.StringIO()
+    setup_logging(level="error", form="json", stream=stream)
+    log = structlog.get_logger()
+    for debug in (True, False, True):
+        assert toggle_debug() is debug
+        log.info("told" if debug else "not told")
+    change_logging(level="error", form="json")
+    log.info("not told")
+    assert [json.loads(line)["msg"] for line in stream.getvalue().splitlines()] == ["told", "told"]
+
+
+def test_setup_logging_when_lines_are_counted() -> None:
+    """Each line that is written is told with its level, and no other."""
+    told: list[str] = []
+    setup_logging(level="warn", form="json", stream=io.StringIO(), on_line=told.append)
+    log = structlog.get_logger()
+    log.info("not written")
+    log.warning("written")
+    log.error("written")
+    assert told == ["warning", "error"]

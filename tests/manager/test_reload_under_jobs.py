@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from runner.config.model import Config
 from runner.manager.reload import ConfigWatch
@@ -145,9 +146,11 @@ async def test_abort_when_the_cluster_is_away() -> None:
         (job,) = await running_jobs(h, 1)
         assert h.cluster is not None
         await h.cluster.outage()
-        h.manager.abort()
-        with anyio.fail_after(6):
+        with capture_logs() as logs, anyio.fail_after(6):
+            h.manager.abort()
             await h.manager.wait_until_idle()
         assert h.manager.left_behind == 1
         assert (job.state, job.failure_reason) == ("failed", "runner_interrupted")
+        told = [entry for entry in logs if entry["event"] == "objects may be left in the cluster"]
+        assert [entry["selector"] for entry in told] == [f"job.runner.gitlab.com/id={job.id}"]
         await h.cluster.restore()
