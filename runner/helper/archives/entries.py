@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 
 Kind = Literal["file", "folder", "link"]
 
@@ -62,6 +62,13 @@ def read_chunks(root: str, entry: Entry) -> Iterator[bytes]:
         while left and (data := file.read(min(left, CHUNK_BYTES))):
             left -= len(data)
             yield data
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write to a file without a buffer, which may take less than it is given where the disk ends. Raises OSError."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _kind(mode: int) -> Kind | None:

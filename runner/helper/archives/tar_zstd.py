@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from runner.helper.archives import zstandard
-from runner.helper.archives.entries import CHUNK_BYTES, Entry, Kind, read_chunks
+from runner.helper.archives.entries import CHUNK_BYTES, Entry, Kind, read_chunks, write_all
 from runner.helper.archives.placing import ArchiveError, Placer, check_room, placing
 from runner.helper.console import Console
 
@@ -69,7 +69,7 @@ def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, placer: Placer, console
     assert content is not None  # a file has one
     with placer.file(entry) as file:
         while data := content.read(CHUNK_BYTES):
-            file.write(data)
+            write_all(file, data)
 
 
 def _kind(member: tarfile.TarInfo) -> Kind | None:

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from runner.helper.archives.entries import CHUNK_BYTES, Entry, Kind
+from runner.helper.archives.entries import CHUNK_BYTES, Entry, Kind, write_all
 from runner.helper.archives.placing import ArchiveError, Placer, check_room, placing
 from runner.helper.archives.zip_writer import DEFLATED, STORED, ZSTANDARD
 from runner.helper.console import Console
@@ -120,9 +120,7 @@ def _extra(item: zipfile.ZipInfo) -> tuple[float, tuple[int, int] | None]:
 def _write(descriptor: int, item: zipfile.ZipInfo, entry: Entry, placer: Placer) -> None:
     with placer.file(entry) as file:
         for data in _unpacked(descriptor, item):
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
+            write_all(file, data)
 
 
 def _unpacked(descriptor: int, item: zipfile.ZipInfo) -> Iterator[bytes]:

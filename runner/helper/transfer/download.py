@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from runner.helper.archives.entries import write_all
 from runner.helper.transfer.http import Reply, TransferError
 from runner.helper.transfer.meter import Meter
 
@@ -62,9 +63,7 @@ class Download:
         self._meter.begin(done=self._size, total=total)
         self._file.seek(self._size)
         for data in _plain(reply):
-            left = memoryview(data)
-            while left:  # a file without a buffer may take less than it is given, where the disk ends
-                left = left[self._file.write(left) :]
+            write_all(self._file, data)
             self._size += len(data)
             self._meter.add(len(data))
         self._file.flush()

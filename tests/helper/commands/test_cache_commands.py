@@ -208,9 +208,36 @@ def test_a_variable_that_holds_no_addresses_is_told(run: Run, monkeypatch: pytes
     assert "the variable RUNNER_CACHE_LINKS cannot be read" in said
 
 
+def _on_a_small_disk(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that may write no file longer than 64 KiB, which is how a full disk looks to who writes it."""
+    limited = f"import resource, runner.helper.__main__ as m; resource.setrlimit({resource.RLIMIT_FSIZE}, (65536,) * 2)"
+    return subprocess.run(
+        [sys.executable, "-c", f"{limited}; raise SystemExit(m.main({list(words)!r}))"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("form", ["zip", "tarzstd", "zipzstd"])
+def test_a_disk_that_fills_while_files_are_extracted(run: Run, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """The archive is small, the file in it is not: it is not extracted half."""
+    monkeypatch.setenv("CACHE_COMPRESSION_FORMAT", form)
+    Path("vendor").mkdir()
+    Path("vendor/lib").write_bytes(b"x" * 200_000)
+    assert run("cache-archiver", *FILE, "--path", "vendor")[0] == 0
+    _clear()
+    done = _on_a_small_disk("cache-extractor", *FILE)
+    assert done.returncode == 1, done.stderr
+    assert "File too large. Keep less there, or give the pod a larger volume" in done.stderr
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["cache-archiver", "cache-extractor", "artifacts-downloader"])
 def test_a_full_disk_is_told_and_leaves_nothing(run: Run, packed: bytes, server: Server, command: str) -> None:
-    """No file may be longer than 64 KiB here, which is how a full one looks to who writes it."""
+    """And what was there before is."""
     Path("vendor/lib").write_bytes(os.urandom(200_000))
     assert run("cache-archiver", *FILE, "--path", "vendor")[0] == 0
     whole = STORED.read_bytes()
@@ -222,15 +249,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(run: Run, packed: bytes, server:
         "cache-extractor": [*FILE, "--url", server.url],
         "artifacts-downloader": ["--url", server.url, "--token", "t", "--id", "7", "--archiver-staging-dir", ".."],
     }[command]
-    limited = f"import resource, runner.helper.__main__ as m; resource.setrlimit({resource.RLIMIT_FSIZE}, (65536,) * 2)"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{limited}; raise SystemExit(m.main({[command, *flags]!r}))"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = _on_a_small_disk(command, *flags)
     assert done.returncode == 1, done.stderr
     assert "File too large. Keep less there, or give the pod a larger volume" in done.stderr
     assert "Traceback" not in done.stderr
