@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -70,6 +71,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+async def looked_at(watch: ConfigWatch, path: Path) -> None:
+    """Wait until a file has been looked at as it is."""
+    inode, changed = os.stat(path).st_ino, os.stat(path).st_mtime_ns
+    with anyio.fail_after(5):
+        while (watch._handled[1], watch._handled[3]) != (inode, changed):
+            await anyio.lowlevel.checkpoint()
+
+
 def replace_by(path: Path, text: str) -> None:
     """Put another file in a file's place, as most editors and `register` do."""
     beside = path.with_name("beside")
@@ -108,11 +117,11 @@ async def test_run_when_a_mounted_configmap_is_swapped(tmp_path: Path) -> None:
 
 async def test_run_when_only_the_date_changes(file: Path) -> None:
     """The same content is no change: the next one is, and comes alone."""
-    async with following(file) as (_, follower):
+    async with following(file) as (watch, follower):
         os.utime(file, (1, 1))
-        seen = os.stat(file).st_mtime_ns
+        await looked_at(watch, file)
         replace_by(file, GOOD)
-        assert os.stat(file).st_mtime_ns != seen
+        await looked_at(watch, file)
         replace_by(file, GOOD.replace("3", "4"))
         await follower.until(lambda: bool(follower.applied))
     assert [config.concurrent for config in follower.applied] == [4]
@@ -135,7 +144,8 @@ async def test_run_when_the_file_is_broken(file: Path, broken: str | bytes | Non
             spoil(file, broken)
             await follower.until(lambda: follower.refusals == 1)
             if broken is not None:
-                os.utime(file, (5, 5))  # looked at again, and not told again
+                os.utime(file, (5, 5))
+                await looked_at(watch, file)  # again, and not told again
             replace_by(file, GOOD)
             await follower.until(lambda: bool(follower.applied))
             watch.check_now()
