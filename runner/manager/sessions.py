@@ -55,6 +55,7 @@ class Sessions:
         """Let people find a job's session until it is closed; None where the job has none."""
         session = self._given.pop((job.id, job.token), None)
         if session is not None and self._server is not None:
+            session.job_id = job.id
             self._server.admit(session)
         return session
 

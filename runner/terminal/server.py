@@ -130,7 +130,7 @@ class SessionServer:
         answer: web.StreamResponse | None = None
         self._begun[id(request)] = None
         try:
-            with session.visit():
+            with structlog.contextvars.bound_contextvars(job=session.job_id), session.visit():
                 if wanted == "exec":
                     answer = await self._terminal(request, session)
                 else:

@@ -48,6 +48,8 @@ class Session:
         """`closed` is called once, when the session is over."""
         self.path = f"{PREFIX}{secrets.token_hex(_SECRET_BYTES)}"
         """Where it is, without a slash at the end."""
+        self.job_id = 0
+        """The job that came with it; 0 before one has."""
         self.timeout = timeout
         """Seconds for which an open terminal keeps the job after its script."""
         self._token = secrets.token_hex(_SECRET_BYTES)
