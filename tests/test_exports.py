@@ -137,7 +137,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["helper"], 1, "stderr", "runner helper"),
         (["helper", "no-such-command"], 1, "stderr", "no such command"),
         (["no-such-command"], 1, "stderr", "No such command"),
-        (["run", "--no-such-option"], 2, "stderr", "No such option"),
+        (["run", "--no-such-option"], 1, "stderr", "There is no flag --no-such-option"),
         (["run", "--config", "/no/such/config.toml"], 1, "stderr", "/no/such/config.toml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
