@@ -18,7 +18,7 @@ from runner.executor.requesting import pod_request
 from runner.job.feature_flags import resolve_flags
 from runner.job.outcome import JobError
 from runner.job.payload import Job
-from runner.job.variables import Variables, environment_variables
+from runner.job.variables import Variables, environment_variables, short_token
 from runner.kube.errors import ForbiddenError, KubeError
 from runner.podspec.pod import build_pod
 from runner.podspec.quota import full_quota
@@ -72,9 +72,9 @@ class Room:
             return True
         trouble = await self._trouble(beside)
         if trouble and not self._told:
-            log.warning("no job is asked for: it could not start", runner=self._runner.name, reason=trouble)
+            log.warning("no job is asked for: it could not start", **_fields(self._runner), reason=trouble)
         elif self._told and not trouble:
-            log.info("jobs are asked for again", runner=self._runner.name)
+            log.info("jobs are asked for again", **_fields(self._runner))
         self._told = trouble
         return not trouble
 
@@ -124,7 +124,7 @@ class Room:
                 quotas = await self._look()
         except ForbiddenError as error:
             if not self._forbidden:
-                log.warning("capacity_aware has no effect", runner=self._runner.name, reason=str(error))
+                log.warning("capacity_aware has no effect", **_fields(self._runner), reason=str(error))
             self._forbidden = True
             return ""
         except TimeoutError:
@@ -184,5 +184,9 @@ def default_pod(runner: RunnerConfig, *, system_id: str, default_helper_image: s
         )
         return build_pod(pod_request(request, runner, system_id=system_id, default_helper_image=default_helper_image))
     except JobError as error:
-        log.warning("capacity_aware counts pods only", runner=runner.name, reason=str(error))
+        log.warning("capacity_aware counts pods only", **_fields(runner), reason=str(error))
         return {"metadata": {}, "spec": {}}
+
+
+def _fields(runner: RunnerConfig) -> dict[str, str]:
+    return {"runner": short_token(runner.token), "runner_name": runner.name}

@@ -18,6 +18,7 @@ from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.features import ClientInfo, features
 from runner.gitlab.registration import Registrar
 from runner.gitlab.transport import ClientPool
+from runner.job.variables import short_token
 from runner.kube.connect import ConnectionSettings, connect
 from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
@@ -102,7 +103,8 @@ def assemble(
         try:
             return CacheLinkMaker(open_store(runner.cache, environ=environ))
         except StoreError as error:
-            log.warning("caches stay in their pods", runner=runner.name, reason=str(error))
+            who = {"runner": short_token(runner.token), "runner_name": runner.name}
+            log.warning("caches stay in their pods", **who, reason=str(error))
             return CacheLinkMaker(BrokenStore(str(error)))
 
     return RunnerManager(

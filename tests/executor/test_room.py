@@ -164,7 +164,8 @@ async def test_has_room_without_the_right_to_look(server: KubernetesServer, clus
     with capture_logs() as logs:
         assert await room.has_room(0)
         assert await room.has_room(0)
-    assert [entry["event"] for entry in logs] == ["capacity_aware has no effect"]
+    [told] = logs
+    assert (told["event"], told["runner"], told["runner_name"]) == ("capacity_aware has no effect", "12345678x", "r")
 
 
 async def test_has_room_when_the_api_server_is_away(server: KubernetesServer, cluster: Cluster) -> None:
