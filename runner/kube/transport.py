@@ -8,8 +8,8 @@ for a 401, after which the credentials are renewed and the request is sent once 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
@@ -17,12 +17,12 @@ from urllib.parse import urlencode
 
 import aiohttp
 import anyio
-import orjson
 from yarl import URL
 
 from runner.kube.channels import PROTOCOLS
-from runner.kube.errors import KubeError, UnavailableError, error_from_answer
+from runner.kube.errors import KubeError
 from runner.kube.sockets import Sockets
+from runner.kube.troubles import RefusedError, bad_address, parse_object, refuse, translated
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +49,6 @@ MESSAGE_BYTES = 32 * 1024 * 1024
 
 _ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 """Headers that aiohttp would add to a request of another's."""
-_ERROR_BODY_BYTES = 64 * 1024
 _CLOSE_TIMEOUT = 2.0
 
 
@@ -130,7 +129,7 @@ class ByteStream:
 
     async def receive(self) -> bytes:
         """Return the next bytes, none at the end. UnavailableError when the connection breaks or is silent too long."""
-        with _translated(self._request, self._host):
+        with translated(self._request, self._host):
             return await self._response.content.readany()
 
 
@@ -153,9 +152,9 @@ class Transport:
         timeout = aiohttp.ClientTimeout(total=request.timeout, sock_connect=CONNECT_TIMEOUT)
         response = await self._attempt(request, lambda headers: self._send(self._calls, request, headers, timeout))
         async with response:
-            with _translated(request, self.connection.host):
+            with translated(request, self.connection.host):
                 body = await response.read()
-        return _parse_object(body, request, response.status)
+        return parse_object(body, request, response.status)
 
     @asynccontextmanager
     async def stream(self, request: Request, *, idle_timeout: float) -> AsyncIterator[ByteStream]:
@@ -183,7 +182,7 @@ class Transport:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=idle_timeout)
         started = time.monotonic()
         own = await self.connection.credentials.headers()
-        with _translated(request, self.connection.host):
+        with translated(request, self.connection.host):
             response = await self._streams.request(
                 request.method,
                 self._url(request),
@@ -213,7 +212,7 @@ class Transport:
                 self._url(request), protocols=protocols, headers=everything, max_msg_size=MESSAGE_BYTES, **self._route()
             )
 
-        with _translated(request, self.connection.host), anyio.fail_after(request.timeout):
+        with translated(request, self.connection.host), anyio.fail_after(request.timeout):
             return await self._attempt(request, upgrade)
 
     async def open_socket(self, request: Request) -> aiohttp.ClientWebSocketResponse:
@@ -222,7 +221,7 @@ class Transport:
         At most `HANDSHAKES` at a time; the request's timeout covers the wait for a turn. A refusal keeps the server's
         Status.
         """
-        with _translated(request, self.connection.host), anyio.fail_after(request.timeout):
+        with translated(request, self.connection.host), anyio.fail_after(request.timeout):
             async with self._handshakes:
                 return await self._attempt(request, lambda headers: self._upgrade(request, headers))
 
@@ -242,7 +241,7 @@ class Transport:
         )
         return aiohttp.ClientSession(
             connector=connector,
-            raise_for_status=_refuse,
+            raise_for_status=refuse,
             # A load balancer's cookie would tie us to one API server of several.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent},
@@ -254,9 +253,9 @@ class Transport:
             headers = await self.connection.credentials.headers()
             started = time.monotonic()
             try:
-                with _translated(request, self.connection.host):
+                with translated(request, self.connection.host):
                     answer = await send(headers)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 self._count(request, refused.status, started)
                 if last or refused.status != HTTPStatus.UNAUTHORIZED or not await self._renew(headers):
                     raise refused.error(request) from None
@@ -324,7 +323,7 @@ class Transport:
             # The path is quoted already; a second round would spoil it.
             return URL(f"{self.connection.host}{request.path}{query}", encoded=True)
         except ValueError as error:
-            raise _bad_address(request, self.connection.host) from error
+            raise bad_address(request, self.connection.host) from error
 
     def _route(self) -> _Route:
         way = self.connection
@@ -341,97 +340,3 @@ class _Route(TypedDict):
     proxy: str | None
     proxy_headers: dict[str, str] | None
     server_hostname: str | None
-
-
-class _RefusedError(Exception):
-    """An answer that is no success, with its body: between the session's check and the sentence about the request."""
-
-    def __init__(self, status: int, retry_after: str, body: bytes) -> None:
-        super().__init__(status)
-        self.status = status
-        self._retry_after = retry_after
-        self._body = body
-
-    def error(self, request: Request) -> KubeError:
-        return error_from_answer(
-            self.status,
-            self._body,
-            subject=request.sentence,
-            retry_after=self._retry_after,
-            withhold=request.resource == "secrets",
-        )
-
-
-async def _refuse(response: aiohttp.ClientResponse) -> None:
-    """Raise for every answer but 101 and 2xx. aiohttp asks this before it throws the body of a failed upgrade away."""
-    if response.status < HTTPStatus.MULTIPLE_CHOICES:
-        return
-    body = b""
-    try:
-        while len(body) < _ERROR_BODY_BYTES and (part := await response.content.readany()):
-            body += part
-    finally:
-        # Nothing happens to a connection whose body was read to its end: it is back in the pool.
-        response.close()
-    raise _RefusedError(response.status, response.headers.get("Retry-After", ""), body)
-
-
-@contextmanager
-def _translated(request: Request, host: str) -> Iterator[None]:
-    """Turn what a connection can do to us into UnavailableError, and an address that is none into KubeError."""
-    try:
-        yield
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise _bad_address(request, host) from error
-    except (aiohttp.ClientError, OSError, EOFError) as error:
-        # OSError covers TimeoutError, resolver and TLS errors.
-        reason, words, sent = _trouble(error)
-        raise UnavailableError(f"{request.sentence}: {host} {words}.", reason=reason, sent=sent) from error
-
-
-def _bad_address(request: Request, host: str) -> KubeError:
-    return KubeError(f"{request.sentence}: {host} is no address of an API server.", reason="InvalidAddress")
-
-
-def _trouble(error: Exception) -> tuple[str, str, bool]:
-    """Say what happened to a connection: reason, words, and whether the request may have arrived."""
-    for kind, reason, words, sent in _TROUBLES:
-        if isinstance(error, kind):
-            return reason, words.format(_cause(error)), sent
-    return "ConnectionLost", f"ended the connection ({type(error).__name__})", True
-
-
-# The first kind that fits; aiohttp's classes overlap.
-_TROUBLES: tuple[tuple[type[Exception], str, str, bool], ...] = (
-    (aiohttp.ClientConnectorCertificateError, "CertificateInvalid", "shows a certificate we do not trust ({})", False),
-    (aiohttp.ClientProxyConnectionError, "ProxyFailed", "cannot be reached, nor can the proxy ({})", False),
-    (aiohttp.ClientHttpProxyError, "ProxyFailed", "cannot be reached, the proxy refuses ({})", False),
-    (aiohttp.ClientConnectorError, "ConnectFailed", "cannot be reached ({})", False),
-    (aiohttp.ConnectionTimeoutError, "ConnectTimeout", "did not take the connection in time", False),
-    (TimeoutError, "Timeout", "did not answer in time", True),
-    (aiohttp.WSServerHandshakeError, "UpgradeFailed", "did not upgrade the connection ({})", True),
-)
-
-
-def _cause(error: Exception) -> str:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return str(error.certificate_error)
-        case aiohttp.ClientConnectorError():
-            return error.os_error.strerror or str(error.os_error)
-        case aiohttp.ClientResponseError():
-            return f"{error.status} {error.message}"
-    return type(error).__name__
-
-
-def _parse_object(body: bytes, request: Request, status: int) -> Manifest:
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        parsed = None
-    if not isinstance(parsed, dict):
-        # A proxy's page under status 200. Whether the API server was asked nobody knows.
-        raise UnavailableError(
-            f"{request.sentence}: the answer ({status}) is no JSON object.", status=status, reason="NotJSON"
-        )
-    return parsed
