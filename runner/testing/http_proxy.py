@@ -13,9 +13,9 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import anyio
-from anyio.abc import ByteStream, SocketStream, TaskGroup
-from anyio.streams.stapled import MultiListener
+from anyio.abc import ByteStream, SocketStream
 
+from runner.testing.loopback import LoopbackPort
 from runner.testing.proxy import pump
 
 _HEAD_BYTES_MAX = 64 * 1024
@@ -29,14 +29,16 @@ class HttpProxy:
         self._routes = routes
         self._user = user
         self._password = password
-        self._group: TaskGroup | None = None
-        self._listener: MultiListener[SocketStream] | None = None
-        self.port = 0
-        """The proxy's own port, once it is started."""
+        self._port = LoopbackPort(self._answer)
         self.asked: list[str] = []
         """First lines of the requests that were let through, such as `CONNECT gitlab.test:443 HTTP/1.1`."""
         self.refused = 0
         """Requests without the right password."""
+
+    @property
+    def port(self) -> int:
+        """The proxy's own port, once it is started."""
+        return self._port.number
 
     @property
     def url(self) -> str:
@@ -44,23 +46,13 @@ class HttpProxy:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._group = await anyio.create_task_group().__aenter__()
-        self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        self.port = self._listener.extra(anyio.abc.SocketAttribute.local_port)
-        self._group.start_soon(self._listener.serve, self._answer)
+        await self._port.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._group is not None
-        assert self._listener is not None
-        self._group.cancel_scope.cancel()
-        try:
-            await self._group.__aexit__(kind, error, trace)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._listener.aclose()
+        await self._port.__aexit__(kind, error, trace)
 
     async def _answer(self, near: SocketStream) -> None:
         async with near:

@@ -11,7 +11,8 @@ from typing import Self
 
 import anyio
 from anyio.abc import ByteStream, SocketStream, TaskGroup
-from anyio.streams.stapled import MultiListener
+
+from runner.testing.loopback import LoopbackPort
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -22,29 +23,23 @@ class CuttingProxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
         self._streams: set[ByteStream] = set()
-        self._group: TaskGroup | None = None
-        self._listener: MultiListener[SocketStream] | None = None
-        self.port = 0
-        """The proxy's own port, once it is started."""
+        self._port = LoopbackPort(self._forward)
         self.refusing = False
         """Close new connections at once."""
 
+    @property
+    def port(self) -> int:
+        """The proxy's own port, once it is started."""
+        return self._port.number
+
     async def __aenter__(self) -> Self:
-        self._group = await anyio.create_task_group().__aenter__()
-        self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        self.port = self._listener.extra(anyio.abc.SocketAttribute.local_port)
-        self._group.start_soon(self._listener.serve, self._forward)
+        await self._port.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._group is not None
-        assert self._listener is not None
-        self._group.cancel_scope.cancel()
-        await self._group.__aexit__(kind, error, trace)
-        with anyio.CancelScope(shield=True):
-            await self._listener.aclose()
+        await self._port.__aexit__(kind, error, trace)
 
     async def cut(self) -> int:
         """End every connection at once, as a dying network device does; how many there were."""

@@ -8,8 +8,9 @@ from typing import Any, Self
 
 import anyio
 import orjson
-from anyio.abc import SocketStream, TaskGroup
-from anyio.streams.stapled import MultiListener
+from anyio.abc import SocketStream
+
+from runner.testing.loopback import LoopbackPort
 
 
 def shown(text: str) -> bytes:
@@ -57,29 +58,22 @@ class ScriptedServer:
 
     def __init__(self, *answers: bytes) -> None:
         self._answers = iter(answers)
-        self._group: TaskGroup | None = None
-        self._listener: MultiListener[SocketStream] | None = None
-        self.url = ""
+        self._port = LoopbackPort(self._serve)
         self.heard: list[Heard] = []
 
+    @property
+    def url(self) -> str:
+        """Where it listens, once it is entered."""
+        return f"http://127.0.0.1:{self._port.number}"
+
     async def __aenter__(self) -> Self:
-        self._group = await anyio.create_task_group().__aenter__()
-        self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        self.url = f"http://127.0.0.1:{self._listener.extra(anyio.abc.SocketAttribute.local_port)}"
-        self._group.start_soon(self._listener.serve, self._serve)
+        await self._port.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._group is not None
-        assert self._listener is not None
-        self._group.cancel_scope.cancel()
-        try:
-            await self._group.__aexit__(kind, error, trace)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._listener.aclose()
+        await self._port.__aexit__(kind, error, trace)
 
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:
