@@ -1,12 +1,14 @@
 """The manager's own log: events in few words with fields, on stderr.
 
-Three forms: `runner` (the original's, coloured and padded), `text` (key=value) and `json`. No line ever holds a token
-or a job's variable.
+Three forms, written as the original writes them: `runner` (coloured and padded), `text` (key=value) and `json`. No line
+ever holds a token or a job's variable.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
@@ -31,6 +33,11 @@ _STYLES = {
     "critical": ("\x1b[31;1m", "FATAL: "),
 }
 _WIDTH = 50
+_LEVEL_NAMES = {"critical": "fatal"}
+"""Levels that the original calls by another name."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]*")
+"""Values that stand without quotes in form `text`."""
 
 
 class _Output:
@@ -41,8 +48,7 @@ class _Output:
         self.configured = logging.INFO
         self.form = "runner"
         self.on_line: Callable[[str], None] | None = None
-        self.text = structlog.processors.KeyValueRenderer(key_order=["time", "level", "msg"])
-        self.json = structlog.processors.JSONRenderer()
+        self.json = structlog.processors.JSONRenderer(sort_keys=True)
 
     def drop_below(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if _METHODS.get(method, logging.INFO) < self.level:
@@ -58,7 +64,8 @@ class _Output:
         if self.form not in ("json", "text"):
             return render_like_runner(logger, method, event)
         event["msg"] = event.pop("event")
-        return (self.json if self.form == "json" else self.text)(logger, method, event)
+        event["level"] = _LEVEL_NAMES.get(event["level"], event["level"])
+        return self.json(logger, method, event) if self.form == "json" else render_as_text(event)
 
 
 _output = _Output()
@@ -105,6 +112,18 @@ def toggle_debug() -> bool:
     """Write everything, or again what the configuration says; returns whether everything is written now."""
     _output.level = _output.configured if _output.level != _output.configured else logging.DEBUG
     return debugs()
+
+
+def render_as_text(event: MutableMapping[str, Any]) -> str:
+    """Write a line as `time="..." level=info msg="..."` and the fields in alphabetical order; quotes where needed."""
+    first = ("time", "level", "msg")
+    fields = [*(key for key in first if key in event), *sorted(event.keys() - set(first))]
+    return " ".join(f"{key}={_text_value(event[key])}" for key in fields)
+
+
+def _text_value(value: object) -> str:
+    text = str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def render_like_runner(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -52,11 +53,26 @@ def test_setup_logging_when_the_form_is_json() -> None:
 
 
 def test_setup_logging_when_the_form_is_text() -> None:
-    """key=value, the message as `msg`."""
+    """time, level and msg, then the fields by name; what is more than a word is quoted, as the original quotes it."""
     stream = io.StringIO()
     setup_logging(level="debug", form="text", stream=stream)
-    structlog.get_logger().debug("seen", job=7)
-    assert "level='debug' msg='seen' job=7" in stream.getvalue()
+    log = structlog.get_logger()
+    log.debug("job received", job=7, b='say "a"\nb', a="x/y.z-1@+^", url="https://x", none="", ok=True)
+    log.critical("bad")
+    first, second = stream.getvalue().splitlines()
+    time, _, rest = first.partition(" ")
+    assert re.fullmatch(r'time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"', time)
+    assert rest == (r'level=debug msg="job received" a=x/y.z-1@+^ b="say \"a\"\nb" job=7 none= ok=true url="https://x"')
+    assert second.endswith(" level=fatal msg=bad")
+
+
+def test_setup_logging_when_the_line_is_the_last_one() -> None:
+    """What the process ends with has the level that the original gives it, in JSON too; keys are sorted."""
+    stream = io.StringIO()
+    setup_logging(level="debug", form="json", stream=stream)
+    structlog.get_logger().critical("bad", z=1, a=2)
+    told = json.loads(stream.getvalue())
+    assert (told["level"], list(told)) == ("fatal", ["a", "level", "msg", "time", "z"])
 
 
 def test_setup_logging_when_an_error_is_told() -> None:
