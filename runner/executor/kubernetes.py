@@ -24,6 +24,7 @@ from runner.executor.requesting import pod_request
 from runner.executor.room import Room, default_pod
 from runner.executor.session import PodSession
 from runner.executor.stages import AttachStages, ExecStages, Stages
+from runner.executor.sweeping import Sweeper
 from runner.job.outcome import JobError
 from runner.job.variables import short_token
 from runner.kube.attach import open_attach, open_exec
@@ -74,6 +75,7 @@ class KubernetesExecutor:
         self._cluster = cluster
         self._selector = manager_selector(system_id=system_id, runner_token=runner.token)
         pod = partial(default_pod, runner, system_id=system_id, default_helper_image=default_helper_image)
+        self._sweeper = Sweeper(cluster, runner)
         self._room = Room(runner, cluster, default_pod=pod)
 
     @property
@@ -82,8 +84,11 @@ class KubernetesExecutor:
         return shares_builds_dir(self._runner)
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Hold the connection and the watches until cancelled."""
-        await self._cluster.serve(task_status=task_status)
+        """Hold the connection and the watches, and sweep now and then, until cancelled."""
+        async with anyio.create_task_group() as group:
+            await group.start(self._cluster.serve)
+            group.start_soon(self._sweeper.run, name="sweeper")
+            task_status.started()
 
     async def out_of_reach(self) -> str:
         """Say why the API server cannot be asked; empty when it can."""

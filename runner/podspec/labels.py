@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from runner.job.durations import format_duration
 from runner.job.variables import Variables, short_token
+from runner.podspec.manifest import Manifest, read_moment
 from runner.podspec.names import is_reserved_label, sanitise_label
 from runner.podspec.request import PodRequest
 
@@ -37,6 +38,17 @@ def manager_selector(*, system_id: str, runner_token: str) -> str:
     return (
         f"{SYSTEM_ID_LABEL}={sanitise_label(system_id)},{SHORT_TOKEN_LABEL}={sanitise_label(short_token(runner_token))}"
     )
+
+
+def runner_selector(runner_token: str) -> str:
+    """Select every object that any manager made for one runner."""
+    return f"{SHORT_TOKEN_LABEL}={sanitise_label(short_token(runner_token))}"
+
+
+def has_expired(manifest: Manifest, now: float) -> bool:
+    """Say whether an object's job is over whatever became of its manager; what says no moment never is."""
+    until = read_moment((manifest["metadata"].get("annotations") or {}).get(EXPIRES_ANNOTATION))
+    return until is not None and until < now
 
 
 def object_labels(request: PodRequest) -> dict[str, str]:

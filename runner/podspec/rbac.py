@@ -141,8 +141,9 @@ _TABLE: tuple[tuple[Condition, Right], ...] = (
         _key("namespace_per_job"),
         Right(
             resource="namespaces",
-            verbs=("create", "get", "delete"),
-            reason=f"a namespace for each job, made before it and removed after; {_OWN}",
+            verbs=("create", "get", "list", "delete"),
+            reason=f"a namespace for each job, made before it and removed after; {_OWN}, list finds what a manager "
+            "left that was killed",
         ),
     ),
     (

@@ -13,6 +13,7 @@ from runner.kube.connect import ConnectionSettings, connect
 from runner.kube.retries import RetryPolicy
 from runner.testing.kubelets import ScriptedKubelet
 from runner.testing.kubernetes import KubernetesServer
+from tests.executor.opened import Opened
 from tests.executor.parts import Sink, pod_manifest
 
 
@@ -50,3 +51,9 @@ def sink() -> Sink:
 def manifest() -> dict[str, Any]:
     """A job's pod."""
     return pod_manifest()
+
+
+@pytest.fixture
+def opened(server: KubernetesServer, tmp_path: Path) -> Opened:
+    """What the cluster under test opens."""
+    return Opened(server, tmp_path)

@@ -76,7 +76,7 @@ NEEDS: dict[str, tuple[dict[str, Any], Verbs, tuple[str, ...]]] = {
     ),
     "a namespace for each job": (
         {"namespace_per_job": True},
-        {*(("namespaces", verb) for verb in ("create", "get", "delete")), ("serviceaccounts", "get")},
+        {*(("namespaces", verb) for verb in ("create", "get", "list", "delete")), ("serviceaccounts", "get")},
         ("kubernetes", "namespace_per_job"),
     ),
 }
