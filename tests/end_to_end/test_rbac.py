@@ -125,7 +125,7 @@ class Case:
 
 CASES = {
     "namespace_per_job": Case(
-        {"namespace_per_job": True}, lost=("namespaces",), beside=frozenset({("namespaces", "list")})
+        {"namespace_per_job": True}, lost=("namespaces",), beside=frozenset({("list", "namespaces")})
     ),
     "service_account": Case({"service_account": "default", "resource_availability_check_max_attempts": 1}),
     "overwritten account": Case(
