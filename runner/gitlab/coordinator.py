@@ -32,7 +32,7 @@ from runner.gitlab.sending import JSON, Call, Observe, Reply, Sender, failed_sta
 from runner.gitlab.tls import TlsFiles
 from runner.gitlab.transport import ClientPool
 from runner.job.outcome import FailureReason
-from runner.trace.patching import PatchResult, UpdateResult
+from runner.trace.answers import PatchResult, UpdateResult
 
 log = structlog.get_logger()
 

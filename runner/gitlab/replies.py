@@ -22,7 +22,7 @@ from runner.gitlab.errors import (
     CoordinatorUnavailableError,
 )
 from runner.job.payload import Job, PayloadError
-from runner.trace.patching import PatchResult, UpdateResult
+from runner.trace.answers import PatchResult, UpdateResult
 
 LAST_UPDATE = "X-GitLab-Last-Update"
 _INTERVAL = "X-GitLab-Trace-Update-Interval"

@@ -19,7 +19,7 @@ from runner.gitlab.errors import CoordinatorConfigurationError, CoordinatorError
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.tls import TlsFiles, TlsSetup
 from runner.gitlab.transport import ClientPool
-from runner.trace.patching import CLIENT_FAILED, NETWORK_FAILED
+from runner.trace.answers import CLIENT_FAILED, NETWORK_FAILED
 
 Observe = Callable[[str, str, int, float], None]
 """Called after each request with method, route (`jobs/:id/trace`), status (negative: no answer) and seconds."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runner.gitlab.coordinator import Coordinator
     from runner.job.payload import Job
-    from runner.trace.patching import PatchResult, UpdateResult
+    from runner.trace.answers import PatchResult, UpdateResult
 
 
 class CoordinatorDesk:

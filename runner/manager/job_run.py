@@ -46,7 +46,8 @@ from runner.manager.caches import CacheLinksError
 from runner.manager.limits import Limit
 from runner.shell.scripts import script_for
 from runner.status.card import ACCEPT, FINISH, TERMINAL, blank_card
-from runner.trace.patching import Answer, Signal, answer_of
+from runner.trace.answers import Answer, answer_of
+from runner.trace.patching import Signal
 
 if TYPE_CHECKING:
     from runner.config.model import RunnerConfig

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import structlog
 
+from runner.trace.answers import PatchResult, UpdateResult
 from runner.trace.buffer import TraceBuffer
 from runner.trace.journal import NoteEntry
-from runner.trace.patching import Done, Patch, PatchResult, Signal, Touch, TraceSession, Update, UpdateResult, Wait
+from runner.trace.patching import Done, Patch, Signal, Touch, TraceSession, Update, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

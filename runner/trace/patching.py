@@ -2,7 +2,7 @@
 
 Law: everything that decides about the log's way to GitLab stands in this file. The session is asked
 `next_request(now)`, somebody carries the request out and hands back what GitLab said with `receive(reply, now)`; what
-each answer means is read from the tables below, the code only applies them. Asking twice without an answer gives the
+each answer does is read from the table below, the code only applies it. Asking twice without an answer gives the
 same request: a request that was cut off is simply sent again, and when GitLab had taken it, its 416 says so.
 """
 
@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
-NETWORK_FAILED = -1
-"""The status of a reply that never came: refused, reset, timed out, or not understood."""
-
-CLIENT_FAILED = -100
-"""The status when no request could be made at all, such as for a malformed URL: asking again cannot help."""
+from runner.trace.answers import Answer, PatchResult, UpdateResult, answer_of, is_refusal
 
 FIRST_INTERVAL = 3.0
 """Seconds between patches until the server says otherwise."""
@@ -32,29 +28,6 @@ _BACKOFF_MAX = 60.0
 _PROBE_AFTER = 5  # failures in a row, after which the end of a job asks whether GitLab takes anything at all
 _PROBES = 3
 _RESYNC_LIMIT = 10  # a server that never agrees on an offset, or never on the whole log, must not keep a job for ever
-_GONE = frozenset({"canceled", "failed"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateResult:
-    """What GitLab said to `PUT jobs/:id`."""
-
-    status: int
-    """The HTTP status, or NETWORK_FAILED, or CLIENT_FAILED."""
-    job_status: str = ""
-    """`Job-Status`."""
-    interval: float | None = None
-    """`X-GitLab-Trace-Update-Interval` in seconds, None when it was absent or no number."""
-    retry_after: float | None = None
-    """`Retry-After` (or the time until `RateLimit-ResetTime`) in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatchResult(UpdateResult):
-    """What GitLab said to `PATCH jobs/:id/trace`."""
-
-    range_end: int | None = None
-    """The second number of `Range`: how many bytes GitLab has, so the next one to send. None when absent or garbage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +82,6 @@ class Signal(Enum):
     """The job is no longer ours: stop all of it at once."""
 
 
-class Answer(Enum):
-    """What a reply means, whatever it answers."""
-
-    TAKEN = auto()
-    PENDING = auto()
-    MISMATCH = auto()
-    INVALID = auto()
-    NOT_FOUND = auto()
-    ABORT = auto()
-    FAILED = auto()
-
-
 class Phase(Enum):
     """Where the session stands."""
 
@@ -134,36 +95,6 @@ class Phase(Enum):
     """The log is out, or given up: the final state remains."""
     DELIVERED = auto()
     FAILED = auto()
-
-
-# GitLab's order of evaluation: `Job-Status` first, then these, and everything else has failed and may be tried again.
-_PATCH_ANSWERS: Mapping[int, Answer] = {
-    202: Answer.TAKEN,
-    403: Answer.ABORT,
-    404: Answer.NOT_FOUND,
-    416: Answer.MISMATCH,
-}
-_UPDATE_ANSWERS: Mapping[int, Answer] = {
-    200: Answer.TAKEN,
-    202: Answer.PENDING,
-    403: Answer.ABORT,
-    404: Answer.ABORT,
-    412: Answer.INVALID,
-    CLIENT_FAILED: Answer.ABORT,
-}
-
-
-def answer_of(reply: UpdateResult) -> Answer:
-    """Say what a reply means; a patch's and an update's statuses have their own tables."""
-    if reply.job_status in _GONE:
-        return Answer.ABORT
-    table = _PATCH_ANSWERS if isinstance(reply, PatchResult) else _UPDATE_ANSWERS
-    return table.get(reply.status, Answer.FAILED)
-
-
-def _is_refusal(status: int) -> bool:
-    """Tell whether a GitLab that is there says no; one that is being restarted answers 5xx or nothing."""
-    return 400 <= status < 500 and status not in {408, 429}
 
 
 class TraceSession:
@@ -358,7 +289,7 @@ class TraceSession:
 
     def _fail(self, reply: UpdateResult, now: float) -> None:
         self._failures += 1
-        self._refusals += not self._patient or _is_refusal(reply.status)
+        self._refusals += not self._patient or is_refusal(reply.status)
         backoff = min(2.0 ** min(self._failures - 1, 10), _BACKOFF_MAX)
         self._gate = now + max(backoff, min(reply.retry_after or 0.0, INTERVAL_MAX))
         if self._phase is not Phase.RUNNING and self._refusals >= self._retry_limit:

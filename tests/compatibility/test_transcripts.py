@@ -19,7 +19,8 @@ from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.features import FEATURES, ClientInfo
 from runner.gitlab.replies import JobAnswer
 from runner.job.payload import Job
-from runner.trace.patching import Done, Patch, PatchResult, Signal, Touch, TraceSession, Update, UpdateResult, Wait
+from runner.trace.answers import PatchResult, UpdateResult
+from runner.trace.patching import Done, Patch, Signal, Touch, TraceSession, Update, Wait
 from tests.compatibility.transcripts import Heard, ScriptedServer, answer, shown
 
 TOKEN = "glrt-Ab3dEfGh1JkLmNoPqRsT"

@@ -30,17 +30,8 @@ from runner.testing.faults import (
     Reply,
 )
 from runner.testing.gitlab import GitLabServer, JobRecord
-from runner.trace.patching import (
-    NETWORK_FAILED,
-    Done,
-    Patch,
-    PatchResult,
-    Touch,
-    TraceSession,
-    Update,
-    UpdateResult,
-    Wait,
-)
+from runner.trace.answers import NETWORK_FAILED, PatchResult, UpdateResult
+from runner.trace.patching import Done, Patch, Touch, TraceSession, Update, Wait
 
 INFO = ClientInfo(version="19.4.0")
 REQUEST = "/jobs/request$"

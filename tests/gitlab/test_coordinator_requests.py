@@ -14,7 +14,7 @@ from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.features import FEATURES, ClientInfo
 from runner.gitlab.replies import JobAnswer, JobKey
 from runner.testing.payloads import job_payload
-from runner.trace.patching import NETWORK_FAILED, PatchResult, UpdateResult
+from runner.trace.answers import NETWORK_FAILED, PatchResult, UpdateResult
 
 URL = "https://gitlab.example.com"
 TOKEN = "glrt-Ab3dEfGh1JkLmNoPqRsT"

@@ -21,7 +21,7 @@ from runner.gitlab.replies import (
     describe,
 )
 from runner.testing.payloads import job_payload
-from runner.trace.patching import PatchResult, UpdateResult
+from runner.trace.answers import PatchResult, UpdateResult
 
 HTML = b"<html><body>Bad gateway</body></html>"
 

@@ -18,8 +18,9 @@ from runner.manager.job_run import Deadlines, JobRun
 from runner.manager.material import Identity, JobMaterial, Place
 from runner.manager.tracing import Trace
 from runner.testing.payloads import job_payload
+from runner.trace.answers import PatchResult, UpdateResult
 from runner.trace.masking import Masker
-from runner.trace.patching import PatchResult, Signal, UpdateResult
+from runner.trace.patching import Signal
 from runner.trace.rendering import Renderer
 from tests.manager.parts import NoCaches, Room
 

@@ -13,9 +13,10 @@ import pytest
 
 from runner.job.outcome import Outcome
 from runner.manager.tracing import Trace
+from runner.trace.answers import PatchResult, UpdateResult
 from runner.trace.journal import LogEntry, NoteEntry
 from runner.trace.masking import Masker
-from runner.trace.patching import PatchResult, Signal, UpdateResult
+from runner.trace.patching import Signal
 from runner.trace.rendering import Renderer
 
 

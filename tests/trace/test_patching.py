@@ -7,23 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.trace.patching import (
-    CLIENT_FAILED,
-    NETWORK_FAILED,
-    Answer,
-    Done,
-    Patch,
-    PatchResult,
-    Phase,
-    Request,
-    Signal,
-    Touch,
-    TraceSession,
-    Update,
-    UpdateResult,
-    Wait,
-    answer_of,
-)
+from runner.trace.answers import CLIENT_FAILED, NETWORK_FAILED, Answer, PatchResult, UpdateResult, answer_of
+from runner.trace.patching import Done, Patch, Phase, Request, Signal, Touch, TraceSession, Update, Wait
 
 MIB = 1 << 20
 Step = tuple[float, Request, UpdateResult | None, tuple[Signal, ...]]
