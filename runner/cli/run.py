@@ -126,7 +126,7 @@ async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, 
     )
     renewal = TokenRenewal(
         settings.config,
-        registrar_for=registrar_for(settings.config),
+        registrar_for=registrar_for(settings.config, board=status.board),
         renewed=manager.renew,
         saved=lambda done: status.board.meter.config_saved(ok=done),
     )

@@ -24,7 +24,7 @@ from runner.gitlab.errors import (
 )
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.replies import describe
-from runner.gitlab.sending import JSON, Call, Sender
+from runner.gitlab.sending import JSON, Call, Observe, Sender
 from runner.gitlab.tls import TlsFiles
 from runner.gitlab.transport import ClientPool, Timeouts
 
@@ -97,10 +97,13 @@ class Verification:
 class Registrar:
     """One GitLab, asked about its runners. An async context manager; every method may raise `CoordinatorError`."""
 
-    def __init__(self, url: str, *, info: ClientInfo, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self, url: str, *, info: ClientInfo, tls: TlsFiles | None = None, observe: Observe | None = None
+    ) -> None:
+        """`observe` hears of each request, as the coordinator's does."""
         self._pool = ClientPool(_TIMEOUTS)
         self._info = info
-        self._sender = Sender(url, info=info, pool=self._pool, tls=tls)
+        self._sender = Sender(url, info=info, pool=self._pool, tls=tls, observe=observe)
 
     async def __aenter__(self) -> Registrar:
         return self

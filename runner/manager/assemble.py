@@ -123,12 +123,16 @@ def assemble(
     )
 
 
-def registrar_for(config_file: Path | None) -> Callable[[RunnerConfig], Registrar]:
-    """How the runners of a configuration's file speak for themselves at GitLab, with their certificates."""
+def registrar_for(config_file: Path | None, *, board: StatusBoard | None = None) -> Callable[[RunnerConfig], Registrar]:
+    """How the runners of a configuration's file speak for themselves at GitLab, with their certificates.
+
+    `board` is told of the requests.
+    """
 
     def made(runner: RunnerConfig) -> Registrar:
         info = ClientInfo(version=__version__, revision=REVISION, shell=runner.shell)
-        return Registrar(runner.url, info=info, tls=tls_files(runner, config_file))
+        observe = board.gitlab_observer(runner) if board else None
+        return Registrar(runner.url, info=info, tls=tls_files(runner, config_file), observe=observe)
 
     return made
 

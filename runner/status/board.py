@@ -109,6 +109,7 @@ class StatusBoard:
         """Looks whether the clusters of the runners can be reached; set by who knows."""
         self._watches: list[Watch] = []
         self._heard_at: dict[RunnerLabels, float] = {}
+        self._renewed: dict[RunnerLabels, RunnerLabels] = {}
 
     # The process -------------------------------------------------------------------------------------------------
 
@@ -168,11 +169,24 @@ class StatusBoard:
 
     # GitLab and clusters -----------------------------------------------------------------------------------------
 
+    def renewed(self, before: RunnerConfig, after: RunnerConfig) -> None:
+        """A runner has a new token, and is called by it from now on: by those too that knew it before."""
+        old, new = self.labels(before), self.labels(after)
+        if old != new:
+            self._renewed[old] = new
+            self._renewed.pop(new, None)
+
+    def _present(self, labels: RunnerLabels) -> RunnerLabels:
+        while labels in self._renewed:
+            labels = self._renewed[labels]
+        return labels
+
     def gitlab_observer(self, runner: RunnerConfig) -> Callable[[str, str, int, float], None]:
-        """Give who hears of a runner's requests to GitLab."""
-        labels, meter = self.labels(runner), self.meter
+        """Give who hears of a runner's requests to GitLab, also when it has another token by then."""
+        first, meter = self.labels(runner), self.meter
 
         def observe(method: str, route: str, status: int, seconds: float) -> None:
+            labels = self._present(first)
             if status > 0 and labels in self._heard_at:
                 self._heard_at[labels] = self.clock()
             meter.gitlab_answered(labels, method, route, status, seconds)

@@ -145,3 +145,19 @@ def test_gitlab_silence_counts_answers_of_any_kind() -> None:
     assert list(board.gitlab_silence().values()) == [30]
     observe("POST", "jobs/request", 500, 0.1)
     assert list(board.gitlab_silence().values()) == [0]
+
+
+def test_gitlab_silence_when_a_token_was_renewed() -> None:
+    """Who knew the runner by the token before reports on it as before, under its new name; twice, and back again."""
+    clock = Clock()
+    board = a_board(clock)
+    entries = [{**RUNNER, "token": f"glrt-{letter * 20}"} for letter in "abca"]
+    runners = [RunnerConfig.model_validate(entry) for entry in entries]
+    observe = board.gitlab_observer(runners[0])
+    for before, after, entry in zip(runners, runners[1:], entries[1:], strict=False):
+        board.renewed(before, after)
+        board.configured(Config.model_validate({"concurrent": 3, "runners": [entry]}))
+        clock.now += 30
+        observe("POST", "jobs/request", 204, 0.1)
+        [(labels, silence)] = board.gitlab_silence().items()
+        assert (labels, silence) == (board.labels(after), 0)
