@@ -188,7 +188,9 @@ class RunnerManager:
         """
         for served in self._served.values():
             if served.identity == identity:
+                before = served.config
                 served.renew(values)
+                self._board.renewed(before, served.config)
         if self._services is None:
             self._config = config  # what `serve` begins with
         await self.apply(config)

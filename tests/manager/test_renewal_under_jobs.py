@@ -13,11 +13,14 @@ from runner.config.model import Config, RunnerConfig
 from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.transport import ClientPool
+from runner.job.variables import short_token
 from runner.job.verdict import Evidence
 from runner.manager.assemble import registrar_for
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
 from runner.manager.token_renewal import TokenRenewal
+from runner.status.board import StatusBoard
+from runner.status.metrics import Metrics
 from runner.testing.gitlab import GitLabServer
 from tests.manager.parts import NoCaches, Room
 
@@ -67,20 +70,28 @@ async def test_renewal_disturbs_no_job_and_the_reload_changes_nothing(tmp_path: 
         old = gitlab.token
         file = written(tmp_path / "config.toml", TEXT.format(url=gitlab.url, token=old))
         pool = ClientPool()
+        metrics = Metrics()
+        board = StatusBoard(system_id=SYSTEM_ID, meter=metrics)
         manager = RunnerManager(
             read(file),
             identity=Identity(name="runner", version="1", revision="abc", system_id=SYSTEM_ID, host="here"),
             executor_for=room_for,
             coordinator_for=lambda runner: Coordinator(
-                runner.url, runner.token, info=ClientInfo(version="1"), system_id=SYSTEM_ID, pool=pool
+                runner.url,
+                runner.token,
+                info=ClientInfo(version="1"),
+                system_id=SYSTEM_ID,
+                pool=pool,
+                observe=board.gitlab_observer(runner),
             ),
             caches_for=lambda _runner: NoCaches(),
             close=pool.aclose,
             max_jobs=2,
+            board=board,
         )
         renewal = TokenRenewal(
             file,
-            registrar_for=registrar_for(file),
+            registrar_for=registrar_for(file, board=board),
             renewed=manager.renew,
             now=lambda: datetime(2026, 8, 22, 10, 0, 1, tzinfo=UTC),
         )
@@ -108,6 +119,12 @@ async def test_renewal_disturbs_no_job_and_the_reload_changes_nothing(tmp_path: 
     assert (asked[0], asked[-1]) == (old, new)
     assert read(file).runners[0].token == new
     assert len(rooms) == 1
+    answers = "gitlab_runner_api_request_statuses_total"
+    told = {"system_id": SYSTEM_ID, "method": "post"}
+    exchange = {"runner": short_token(old), "endpoint": "reset_token", "status": "201"}
+    question = {"runner": short_token(new), "endpoint": "request_job", "status": "201"}
+    assert metrics.registry.get_sample_value(answers, {**told, **exchange}) == 1
+    assert metrics.registry.get_sample_value(answers, {**told, **question}) == 1
 
 
 async def test_renewal_before_the_manager_serves_is_what_it_begins_with(tmp_path: Path) -> None:
