@@ -34,7 +34,7 @@ class GoCommand(click.Command):
                 say("warning", f"Ignored, for they are no flags: {' '.join(words)}")
             return super().parse_args(ctx, flags)
         except click.UsageError as error:
-            raise FlagError(error.message, ctx) from None
+            raise FlagError(error.format_message(), ctx) from None
 
     def _known(self, ctx: click.Context) -> dict[str, bool]:
         """Each flag with its dashes, and whether it is one of true or false."""

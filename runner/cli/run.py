@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -64,6 +65,8 @@ def command(kubeconfig: str | None, working_directory: str | None, **flags: Any)
     """
     if working_directory:
         os.chdir(working_directory)
+    if kubeconfig and not any(Path(file).is_file() for file in kubeconfig.split(os.pathsep)):
+        raise click.ClickException(f"{kubeconfig} is not there. Name a kubeconfig with --kubeconfig.")
     settings = _settings(flags)
     watch = ConfigWatch(settings.config)
     return anyio.run(_serve, _read_config(watch), watch, settings, kubeconfig)

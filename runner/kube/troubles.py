@@ -5,6 +5,8 @@ Law: decided by an error's class and the answer's status, never by its text.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -99,10 +101,16 @@ def _cause(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return str(error.certificate_error)
         case aiohttp.ClientConnectorError():
-            return error.os_error.strerror or str(error.os_error)
+            return _words_of(error.os_error)
         case aiohttp.ClientResponseError():
             return f"{error.status} {error.message}"
     return type(error).__name__
+
+
+def _words_of(error: OSError) -> str:
+    """The system's own words: asyncio writes the address into them, which stands before them already."""
+    known = error.errno and error.errno > 0 and not isinstance(error, socket.gaierror)
+    return (os.strerror(error.errno or 0) if known else error.strerror or str(error)).lower()
 
 
 def parse_object(body: bytes, request: Request, status: int) -> Manifest:

@@ -41,6 +41,12 @@ def test_flags_are_read_as_the_original_does(words: list[str], told: dict[str, o
     assert parsed(*words) == told
 
 
+def test_wrong_value_is_told_with_its_flag() -> None:
+    """Of ten flags it could be any."""
+    with pytest.raises(FlagError, match="'--yes'.*neither true nor false"):
+        parsed("--yes=maybe")
+
+
 def test_word_behind_a_flag_of_true_or_false_is_no_value(capsys: pytest.CaptureFixture[str]) -> None:
     """It is told, and the flags behind it count."""
     assert parsed("--yes", "false", "--name", "a") == {"name": "a", "many": (), "yes": True}

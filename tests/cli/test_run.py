@@ -109,6 +109,13 @@ async def test_run_names_what_is_wrong_in_the_configuration(tmp_path: Path) -> N
     assert "Traceback" not in text
 
 
+async def test_run_says_that_the_kubeconfig_is_missing(tmp_path: Path) -> None:
+    """A name that is misspelled would fail every job otherwise."""
+    (tmp_path / "config.toml").write_text("concurrent = 1\n")
+    code, text = await run_to_end("run", "--config", str(tmp_path / "config.toml"), "--kubeconfig", "kubeconf")
+    assert (code, text) == (1, "Error: kubeconf is not there. Name a kubeconfig with --kubeconfig.\n")
+
+
 @pytest.mark.parametrize("named", ["flag", "environment"])
 async def test_run_says_that_the_folder_is_missing(tmp_path: Path, named: str) -> None:
     """A file whose folder is not there either is one sentence with the way out; `CONFIG_FILE` names it too."""

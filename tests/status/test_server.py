@@ -286,7 +286,7 @@ async def test_serve_when_the_port_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = StatusServer(Address("127.0.0.1", port), StatusBoard())
-        with pytest.raises(ListenError, match=rf"cannot listen at 127\.0\.0\.1:{port}: address already in use\.$"):
+        with pytest.raises(ListenError, match=rf"cannot listen at 127\.0\.0\.1:{port}: address already in use\. Free it, or set another listen_address\.$"):
             await server.serve()
 
 
