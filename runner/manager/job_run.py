@@ -15,19 +15,15 @@ when a byte is sent.
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from runner.executor.base import JobRequest
-from runner.job.durations import format_duration
-from runner.job.feature_flags import changed_flags
 from runner.job.outcome import (
     JobCanceledError,
     JobError,
@@ -40,19 +36,19 @@ from runner.job.outcome import (
     trailer,
 )
 from runner.job.stages import Stage, StageResult, StageRun, title
-from runner.job.variables import short_token
 from runner.job.verdict import Evidence, ruling
+from runner.manager import job_log
 from runner.manager.caches import CacheLinksError
-from runner.manager.limits import Limit
+from runner.manager.limits import Limits
+from runner.manager.logging import job_fields, tell_fault
+from runner.manager.sessions import stay_connected
 from runner.shell.scripts import script_for
 from runner.status.card import ACCEPT, FINISH, TERMINAL, blank_card
 from runner.trace.answers import Answer, answer_of
 from runner.trace.patching import Signal
 
 if TYPE_CHECKING:
-    from runner.config.model import RunnerConfig
     from runner.executor.base import Environment, Executor
-    from runner.job.payload import Job
     from runner.manager.caches import LinkMaker
     from runner.manager.material import JobMaterial
     from runner.manager.tracing import JobDesk, Trace
@@ -84,16 +80,6 @@ class Deadlines:
     cleanup_timeout: float = 300.0
     shutdown_timeout: float = 30.0
     """For the last words of a job whose task was cancelled: whoever did that wants to go."""
-
-
-def log_fields(job: Job, runner: RunnerConfig) -> dict[str, object]:
-    """The fields of the manager's log that every line about a job has; its pod is told once there is one."""
-    return {
-        "job": job.id,
-        "project": job.job_info.project_id,
-        "runner": short_token(runner.token),
-        "runner_name": runner.name,
-    }
 
 
 class JobRun:
@@ -130,14 +116,7 @@ class JobRun:
         self._card = card or blank_card(self._job)
         self._session = session
         self._abort = anyio.CancelScope()
-        preparation = Limit("prepare", material.runner.prepare_timeout)
-        sources = Limit("get sources", material.runner.get_sources_timeout)
-        self._limits: Mapping[str, Limit] = {
-            Stage.PREPARE_EXECUTOR: preparation,
-            Stage.PREPARE_SCRIPT: preparation,
-            Stage.GET_SOURCES: sources,
-            Stage.CLEAR_WORKTREE: sources,
-        }
+        self._limits = Limits(material.runner)
         self._cut_by: JobError | None = None
         self._canceled = anyio.Event()
         self._stop = anyio.Event()
@@ -147,7 +126,7 @@ class JobRun:
         self._last_words = anyio.CancelScope(shield=True)
         self._removal = anyio.CancelScope(shield=True)
         self._left_something = False
-        self._log = log.bind(**log_fields(self._job, material.runner))
+        self._log = log.bind(**job_fields(self._job, material.runner))
         self._card.detailed = material.flags.get("FF_EXPORT_HIGH_CARDINALITY_METRICS", False)
 
     @property
@@ -202,7 +181,9 @@ class JobRun:
                     await self._stay_for_terminal()
                     place.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 -- whatever happened, GitLab must hear how the job ended
-            self._tell_bugs(error)
+            for fault in leaf_errors(error):
+                if not isinstance(fault, JobError):
+                    tell_fault(self._log, "a fault of this program ended the job", fault)
             return outcome or outcome_of(error)
         late = JobTimeoutError.after(self._job.timeout)
         return outcome or outcome_of(self._cut_by or late)
@@ -210,7 +191,8 @@ class JobRun:
     async def _accept(self) -> None:
         """Tell GitLab that the job runs, and the log by whom."""
         self._enter(ACCEPT)
-        self._write_header()
+        for line in job_log.header(self._material):
+            self._trace.note("plain", line)
         with anyio.move_on_after(ACKNOWLEDGE_TIMEOUT):
             reply = await self._desk.update_job(state="running")
             if answer_of(reply) is Answer.ABORT or reply.job_status == "canceling":
@@ -222,11 +204,11 @@ class JobRun:
         with self._trace.section(Stage.PREPARE_EXECUTOR, title(Stage.PREPARE_EXECUTOR)):
             for warning in self._material.warnings:
                 self._trace.note("warning", warning)
-            self._environment = self._executor.environment(self._request(), self._trace)
+            self._environment = self._executor.environment(self._material.request, self._trace)
             self._card.place = self._environment.name
             with structlog.contextvars.bound_contextvars(pod=self._environment.name):
                 job.start_soon(self._trace.send, name=f"trace {self._job.id}")
-            with self._limit(Stage.PREPARE_EXECUTOR):
+            with self._limits.of(Stage.PREPARE_EXECUTOR):
                 await self._environment.prepare(group)
             self._card.place = self._environment.name
         if self._session is not None:
@@ -243,7 +225,7 @@ class JobRun:
             deadline = script_deadline if self._is_script(stage_run) else None
             if stage_run.stage == Stage.AFTER_SCRIPT:
                 deadline = self._deadline_after(self._material.settings.after_script_timeout)
-            with self._limit(stage_run.stage):
+            with self._limits.of(stage_run.stage):
                 if stage_run.retry:
                     self._trace.note("warning", "Retrying...")
                     self._card.retried(stage_run.stage)
@@ -259,16 +241,7 @@ class JobRun:
         now = anyio.current_time()
         timeout = min(session.timeout, max(self._abort.deadline - now, 0.0))
         self._abort.deadline = math.inf
-        shown = format_duration(round(timeout))
-        self._trace.note("green", f"Terminal is connected, will time out in {shown}...")
-        end = "Terminal disconnected"
-        try:
-            with anyio.move_on_after(timeout) as stay:
-                await session.until_disconnected()
-            if stay.cancelled_caught:
-                end = f"terminal session timed out (maximum time allowed - {shown})"
-        finally:
-            self._trace.note("green", end)
+        await stay_connected(session, timeout=timeout, note=partial(self._trace.note, "green"))
 
     async def _end(self, outcome: Outcome) -> None:
         """Say the last words to GitLab while the place is removed; both shielded, both with a deadline.
@@ -350,8 +323,8 @@ class JobRun:
             self._trace.note("warning", "script canceled externally (UI, API)")
             error = JobCanceledError()
         elif late and not lost:
-            self._trace.note("warning", _OUT_OF_TIME.format(stage=run.stage))
-            error = JobTimeoutError(_DEADLINE if run.stage == Stage.AFTER_SCRIPT else f"script timeout: {_DEADLINE}")
+            self._trace.note("warning", job_log.out_of_time(run.stage))
+            error = JobTimeoutError(job_log.deadline_exceeded(run.stage))
         if error and run.stage == Stage.AFTER_SCRIPT and self._material.settings.after_script_ignore_errors:
             self._trace.note("warning", f"after_script failed, but job will continue unaffected: {error.message}")
         return StageResult(run.stage, error, final=lost)
@@ -365,7 +338,7 @@ class JobRun:
         try:
             return await self._caches.links(self._material, stage)
         except CacheLinksError:
-            self._trace.note("warning", _NO_LINKS)
+            self._trace.note("warning", job_log.NO_CACHE_LINKS)
             return {}
 
     # Who ends a job ----------------------------------------------------------------------------------------------
@@ -395,31 +368,6 @@ class JobRun:
         self._stage = stage
         self._card.enter(stage)
 
-    def _write_header(self) -> None:
-        identity, runner = self._material.identity, self._material.runner
-        self._trace.note("plain", f"Running with {identity.name} {identity.version} ({identity.revision})")
-        on = f"  on {runner.name} {short_token(runner.token)}, system ID: {identity.system_id}"
-        self._trace.note("plain", on)
-        changed = changed_flags(self._material.flags)
-        if changed:
-            self._trace.note("plain", f"  feature flags: {changed}")
-
-    def _request(self) -> JobRequest:
-        material = self._material
-        return JobRequest(
-            job=self._job,
-            runner=material.runner,
-            variables=material.variables,
-            feature_flags=material.flags,
-            directories=material.directories,
-            system_id=material.identity.system_id,
-            concurrent_project_id=int(material.variables.get("CI_CONCURRENT_PROJECT_ID") or 0),
-        )
-
-    def _limit(self, stage: str) -> AbstractContextManager[None]:
-        limit = self._limits.get(stage)
-        return limit.applied() if limit else nullcontext()
-
     def _results_of(self, stage: str) -> bool:
         return any(result.stage == stage for result in self._results)
 
@@ -430,18 +378,3 @@ class JobRun:
     @staticmethod
     def _deadline_after(timeout: float | None) -> float | None:
         return None if timeout is None else anyio.current_time() + timeout
-
-    def _tell_bugs(self, error: Exception) -> None:
-        for leaf in leaf_errors(error):
-            if not isinstance(leaf, JobError):
-                # Formatted here: a renderer may show local variables, and with them what must not be told.
-                told = "".join(traceback.format_exception(leaf))
-                self._log.error("a fault of this program ended the job", exception=told)
-
-
-_DEADLINE = "context deadline exceeded"
-_NO_LINKS = "The runner could not sign addresses in the cache's store: caches stay in this pod. Its own log says why."
-_OUT_OF_TIME = (
-    "{stage} could not run to completion because the timeout was exceeded. "
-    "For more control over job and script timeouts see: https://docs.gitlab.com/ci/runners/configure_runners/#set-script-and-after_script-timeouts"
-)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import anyio
 
 from runner.job.durations import format_duration
 from runner.job.outcome import JobTimeoutError
+from runner.job.stages import Stage
+
+if TYPE_CHECKING:
+    from runner.config.model import RunnerConfig
 
 
 class Limit:
@@ -36,3 +41,22 @@ class Limit:
         if scope.cancelled_caught:
             spent = format_duration(self._timeout or 0.0)
             raise JobTimeoutError(f"{self._name} timeout: exceeded timeout of {spent}")
+
+
+class Limits:
+    """The limits of one job, by stage."""
+
+    def __init__(self, runner: RunnerConfig) -> None:
+        preparation = Limit("prepare", runner.prepare_timeout)
+        sources = Limit("get sources", runner.get_sources_timeout)
+        self._limits: Mapping[str, Limit] = {
+            Stage.PREPARE_EXECUTOR: preparation,
+            Stage.PREPARE_SCRIPT: preparation,
+            Stage.GET_SOURCES: sources,
+            Stage.CLEAR_WORKTREE: sources,
+        }
+
+    def of(self, stage: str) -> AbstractContextManager[None]:
+        """Apply the limit that a stage has, if it has one."""
+        limit = self._limits.get(stage)
+        return limit.applied() if limit else nullcontext()

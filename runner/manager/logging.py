@@ -10,10 +10,17 @@ import json
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Callable, MutableMapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
+
+from runner.job.variables import short_token
+
+if TYPE_CHECKING:
+    from runner.config.model import RunnerConfig
+    from runner.job.payload import Job
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -136,3 +143,21 @@ def render_like_runner(_logger: object, _method: str, event: MutableMapping[str,
     fields = "".join(f" {colour}{key}{_RESET}={event[key]}" for key in sorted(event))
     line = f"{colour}{prefix}{message}{_RESET} {fields}"
     return f"{line}\n{trace}" if trace else line
+
+
+def job_fields(job: Job, runner: RunnerConfig) -> dict[str, object]:
+    """The fields that every line about a job has; its pod is told once there is one."""
+    return {
+        "job": job.id,
+        "project": job.job_info.project_id,
+        "runner": short_token(runner.token),
+        "runner_name": runner.name,
+    }
+
+
+def tell_fault(logger: Any, event: str, error: BaseException) -> None:
+    """Write a line about a fault of this program, with the place where it was.
+
+    Formatted here: a renderer may show local variables, and with them what must not be told.
+    """
+    logger.error(event, exception="".join(traceback.format_exception(error)))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -22,7 +21,8 @@ from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, 
 from runner.manager.capacity import Capacity
 from runner.manager.desks import CoordinatorDesk
 from runner.manager.health import Health
-from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun, log_fields
+from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun
+from runner.manager.logging import job_fields, tell_fault
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places
 from runner.manager.runners import Change, RunnerParts, ServedRunner, identity_of, matched
@@ -270,7 +270,7 @@ class RunnerManager:
             closing(card),
             served.job(),
             held,
-            structlog.contextvars.bound_contextvars(**log_fields(job, runner)),
+            structlog.contextvars.bound_contextvars(**job_fields(job, runner)),
         ):
             log.info("job received")
             place = held.enter_context(self._places.place(served.identity, job.job_info.project_id))
@@ -306,7 +306,7 @@ class RunnerManager:
         try:
             await job_run.run()
         except Exception as error:  # noqa: BLE001 -- it must not end the other jobs; GitLab's time-out ends this one
-            _tell_given_up(error)
+            tell_fault(log, "a job was given up", error)
         finally:
             self._running.discard(job_run)
             self._left_behind += bool(self._aborted) and job_run.left_something
@@ -410,8 +410,3 @@ class RunnerManager:
 
     def _identity_for(self, coordinator: Coordinator) -> Identity:
         return replace(self._identity, tls_ca=coordinator.tls_ca, tls_client=coordinator.tls_client)
-
-
-def _tell_given_up(error: Exception) -> None:
-    # Formatted here: a renderer may show local variables, and with them what must not be told.
-    log.error("a job was given up", exception="".join(traceback.format_exception(error)))

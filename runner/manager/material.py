@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from runner.executor.base import JobRequest
 from runner.job.feature_flags import resolve_flags
 from runner.job.outcome import JobConfigurationError
 from runner.job.payload import unknown_executor_options
@@ -120,6 +121,19 @@ class JobMaterial:
     def secrets(self) -> tuple[bytes, ...]:
         """What the log must never show: the job's token and every masked value."""
         return (self.job.token.encode(), *(value.encode() for value in self.variables.masked_values()))
+
+    @property
+    def request(self) -> JobRequest:
+        """What an executor is asked for."""
+        return JobRequest(
+            job=self.job,
+            runner=self.runner,
+            variables=self.variables,
+            feature_flags=self.flags,
+            directories=self.directories,
+            system_id=self.identity.system_id,
+            concurrent_project_id=int(self.variables.get("CI_CONCURRENT_PROJECT_ID") or 0),
+        )
 
     def script_context(
         self, *, job_status: str, cache_links: Mapping[str, CacheLinks] = MappingProxyType({})

@@ -6,11 +6,13 @@ Without a session server nothing is offered, and nothing of it is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.abc import TaskStatus
+
+from runner.job.durations import format_duration
 
 if TYPE_CHECKING:
     from runner.config.model import SessionServerConfig
@@ -62,6 +64,20 @@ class Sessions:
     def drop(self, job: Job) -> None:
         """Forget the session of a job that does not run."""
         self._given.pop((job.id, job.token), None)
+
+
+async def stay_connected(session: Session, *, timeout: float, note: Callable[[str], None]) -> None:
+    """Wait until nobody has a terminal of the session, or its time is over; `note` tells both in the job's log."""
+    shown = format_duration(round(timeout))
+    note(f"Terminal is connected, will time out in {shown}...")
+    end = "Terminal disconnected"
+    try:
+        with anyio.move_on_after(timeout) as stay:
+            await session.until_disconnected()
+        if stay.cancelled_caught:
+            end = f"terminal session timed out (maximum time allowed - {shown})"
+    finally:
+        note(end)
 
 
 def open_sessions(config: SessionServerConfig) -> Sessions:
