@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from runner.job.feature_flags import FLAGS
 from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, trailer
+from runner.job.variables import short_token
 from runner.manager.capacity import Capacity
 from runner.manager.desks import CoordinatorDesk
 from runner.manager.health import Health
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CLOSE_TIMEOUT = 10.0
+START_TIMEOUT = 30.0
+"""Seconds in which what serves a runner has to be there."""
+
 ADAPTIVE_FLAG = "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY"
 
 
@@ -84,6 +88,7 @@ class RunnerManager:
         self._offered: tuple[str, ...] = ()
         self._services: TaskGroup | None = None
         self._applying = anyio.Lock()
+        self._starting = anyio.CancelScope()
         self._running: set[JobRun] = set()
         self._idle = anyio.Event()
         self._aborted = ""
@@ -125,6 +130,7 @@ class RunnerManager:
                     await self._scheduler.run()
                 finally:
                     self._services = None
+                    self._starting.cancel()
                     services.cancel()
         finally:
             if self._close:
@@ -164,36 +170,67 @@ class RunnerManager:
         none asks GitLab any more whose entry is gone.
         """
         async with self._applying:
-            if self._services is None:
-                return Change()
-            entries = dict(matched(self._served.values(), config.runners))
-            fresh = [
-                ServedRunner(key, runner, self._parts) for key, runner in entries.items() if self._is_new(key, runner)
-            ]
-            for served in fresh:
-                await self._services.start(served.serve, name=f"runner {served.key}")
-            known = {key: self._served[key].config.name for key in self._offered}
-            self._switch(config, entries, fresh)
-            return Change(
-                added=tuple(runner.name for key, runner in entries.items() if key not in known),
-                changed=tuple(served.config.name for served in fresh if served.key in known),
-                removed=tuple(name for key, name in known.items() if key not in entries),
-                unchanged=len(known.keys() & entries.keys()) - sum(served.key in known for served in fresh),
-            )
+            return await self._apply(config)
 
     async def renew(self, identity: tuple[str, str], values: Mapping[str, Any], config: Config) -> None:
         """Go on with the new token of the runner that GitLab knew by this `url` and token; its jobs notice nothing.
 
         `values` are the keys that come with the token, `config` is the configuration that has them.
         """
+        self._renew_served(identity, values)  # at once, for the old one is void
+        async with self._applying:
+            self._renew_served(identity, values)  # what was being applied has the old one
+            if self._services is None:
+                self._config = config  # what `serve` begins with
+            await self._apply(config)
+
+    def _renew_served(self, identity: tuple[str, str], values: Mapping[str, Any]) -> None:
         for served in self._served.values():
             if served.identity == identity:
                 before = served.config
                 served.renew(values)
                 self._board.renewed(before, served.config)
+
+    async def _apply(self, config: Config) -> Change:
+        entries = dict(matched(self._served.values(), config.runners))
+        fresh: list[ServedRunner] = []
+        for key, runner in tuple(entries.items()):
+            if not self._is_new(key, runner):
+                continue
+            if served := await self._begin(key, runner):
+                fresh.append(served)
+            elif key in self._offered:
+                entries[key] = self._served[key].config
+            else:
+                del entries[key]
         if self._services is None:
-            self._config = config  # what `serve` begins with
-        await self.apply(config)
+            return Change()
+        known = {key: self._served[key].config.name for key in self._offered}
+        self._switch(config.model_copy(update={"runners": tuple(entries.values())}), entries, fresh)
+        return Change(
+            added=tuple(runner.name for key, runner in entries.items() if key not in known),
+            changed=tuple(served.config.name for served in fresh if served.key in known),
+            removed=tuple(name for key, name in known.items() if key not in entries),
+            unchanged=len(known.keys() & entries.keys()) - sum(served.key in known for served in fresh),
+        )
+
+    async def _begin(self, key: str, runner: RunnerConfig) -> ServedRunner | None:
+        """Make and open what is to serve an entry; None where that cannot be, which the log is told."""
+        if self._services is None:
+            return None
+        reason = f"It was not ready after {START_TIMEOUT:.0f} s."
+        with anyio.CancelScope(deadline=anyio.current_time() + START_TIMEOUT) as self._starting:
+            try:
+                served = ServedRunner(key, runner, self._parts)
+                await self._services.start(served.serve, name=f"runner {key}")
+            except Exception as error:  # noqa: BLE001 -- the other runners and the running jobs go on
+                reason = str(error) or type(error).__name__
+            else:
+                return served
+        if self._services is not None:  # else all of it ended meanwhile
+            fields = {"runner": short_token(runner.token), "runner_name": runner.name}
+            log.error("the runner cannot be served", **fields, reason=reason)
+        return None
 
     def _is_new(self, key: str, runner: RunnerConfig) -> bool:
         return key not in self._served or self._served[key].config != runner
@@ -252,7 +289,7 @@ class RunnerManager:
     # Jobs --------------------------------------------------------------------------------------------------------
 
     async def _has_room(self, key: Hashable, beside: int) -> bool:
-        return await self._served[key].executor.has_room(beside)
+        return await self._served[key].has_room(beside)
 
     async def _run_job(self, key: Hashable, job: Job, place_gone: Callable[[], None]) -> None:
         """Run one job that the scheduler was given."""
@@ -401,7 +438,7 @@ class RunnerManager:
         checks = {served.key: Check(f"cluster of {served.config.name}") for served in offered}
 
         async def look(served: ServedRunner) -> None:
-            checks[served.key] = replace(checks[served.key], trouble=await served.executor.out_of_reach())
+            checks[served.key] = replace(checks[served.key], trouble=await served.out_of_reach())
 
         async with anyio.create_task_group() as group:
             for served in offered:

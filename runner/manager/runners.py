@@ -88,6 +88,16 @@ class ServedRunner:
         with self._used():
             return await self._sessions.request_job(self.coordinator, long_poll=long_poll)
 
+    async def has_room(self, beside: int) -> bool:
+        """Say whether another job could start where its jobs run, beside so many that are on their way."""
+        with self._used():
+            return await self.executor.has_room(beside)
+
+    async def out_of_reach(self) -> str:
+        """Say why its jobs could not run now; empty when they could."""
+        with self._used():
+            return await self.executor.out_of_reach()
+
     @contextmanager
     def job(self) -> Iterator[None]:
         """Hold it for as long as a job runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,14 +54,14 @@ class Hall(Room):
 class Scene:
     """A GitLab, a manager, and the halls that it has had."""
 
-    def __init__(self, gitlab: GitLabServer) -> None:
+    def __init__(self, gitlab: GitLabServer, hall_for: Callable[[RunnerConfig], Hall] = Hall) -> None:
         self.gitlab = gitlab
         self.halls: list[Hall] = []
         self.board = StatusBoard()
         pool = ClientPool()
 
         def hall(runner: RunnerConfig) -> Hall:
-            self.halls.append(Hall(runner))
+            self.halls.append(hall_for(runner))
             return self.halls[-1]
 
         def coordinator(runner: RunnerConfig) -> Coordinator:
@@ -105,10 +105,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
+async def scene(hall_for: Callable[[RunnerConfig], Hall] = Hall) -> AsyncIterator[Scene]:
     """A manager that serves the runner a; every script is let go at the end."""
     async with GitLabServer(tokens=TOKENS) as gitlab:
-        made = Scene(gitlab)
+        made = Scene(gitlab, hall_for)
         with anyio.fail_after(30):
             async with anyio.create_task_group() as group:
                 await group.start(made.manager.serve)
