@@ -25,6 +25,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from runner.job.outcome import (
+    FailureReason,
     JobCanceledError,
     JobError,
     JobTimeoutError,
@@ -45,6 +46,7 @@ from runner.manager.sessions import stay_connected
 from runner.shell.scripts import script_for
 from runner.status.card import ACCEPT, FINISH, TERMINAL, blank_card
 from runner.trace.answers import Answer, answer_of
+from runner.trace.masking import Masker
 from runner.trace.patching import Signal
 
 if TYPE_CHECKING:
@@ -265,11 +267,20 @@ class JobRun:
         delivered = False
         with self._card.finish(), self._last_words:
             delivered = await self._trace.finish(outcome, reason)
-        self._log.info("job finished", state=outcome.state, failure_reason=reason, exit_code=outcome.exit_code)
+        self._tell_finished(outcome, reason)
         if not delivered:
             self._left_something = True
             self._card.final_state_lost()
             self._log.error("GitLab did not take the final state of the job", state=outcome.state)
+
+    def _tell_finished(self, outcome: Outcome, reason: str) -> None:
+        """Tell the manager's log how the job ended, with the cause where it is the operator's to mend."""
+        fields = {"state": outcome.state, "failure_reason": reason, "exit_code": outcome.exit_code}
+        if outcome.reason is FailureReason.RUNNER_SYSTEM_FAILURE:
+            cause = Masker(self._material.secrets).whole(outcome.message.encode()).decode()
+            self._log.warning("job finished", error=cause, **fields)
+        else:
+            self._log.info("job finished", **fields)
 
     async def _close_session(self) -> None:
         if self._session is not None:

@@ -139,7 +139,8 @@ def open_socket(address: Address) -> Iterator[socket.socket]:
         # Python writes the address into the words of an error that has them.
         known = error.errno and error.errno > 0 and not isinstance(error, socket.gaierror)
         reason = (os.strerror(error.errno or 0) if known else str(error.strerror or error)).lower()
-        raise ListenError(f"The status server cannot listen at {address}: {reason}. Free it, or set another listen_address.") from error
+        told = f"The status server cannot listen at {address}: {reason}. Free it, or set another listen_address."
+        raise ListenError(told) from error
     with listener:
         yield listener
 

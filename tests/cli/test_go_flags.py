@@ -43,7 +43,7 @@ def test_flags_are_read_as_the_original_does(words: list[str], told: dict[str, o
 
 def test_wrong_value_is_told_with_its_flag() -> None:
     """Of ten flags it could be any."""
-    with pytest.raises(FlagError, match="'--yes'.*neither true nor false"):
+    with pytest.raises(FlagError, match=r"'--yes'.*neither true nor false"):
         parsed("--yes=maybe")
 
 

@@ -13,6 +13,7 @@ import structlog
 from runner.manager.logging import setup_logging
 from runner.testing.faults import FaultRule, Reply
 from runner.testing.harness import harness
+from runner.testing.payloads import variable
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,19 @@ async def test_lines_about_a_job_name_all_that_it_belongs_to(written: io.StringI
         assert (line["runner"], line["runner_name"]) == (short, "harness")
     [pod] = {line["pod"] for line in told if line["msg"] != "job received"}
     assert pod.startswith(f"runner-{short.lower()}-project-42")
+
+
+async def test_system_failure_is_told_with_its_cause(written: io.StringIO) -> None:
+    """It is the operator's to mend, who does not read the job's log; what is masked there is masked here."""
+    async with harness() as h:
+        assert h.cluster is not None
+        refusal = {"kind": "Status", "status": "Failure", "reason": "Unauthorized", "message": "no s3cret-word"}
+        h.cluster.faults.add(FaultRule("POST", "/pods$", Reply(401, body=json.dumps(refusal).encode()), times=None))
+        await h.run(variables=[variable("GIT_STRATEGY", "none"), variable("PASSWORD", "s3cret-word", masked=True)])
+        await h.wait_until_empty()
+    [finished] = [line for line in lines(written) if line["msg"] == "job finished"]
+    assert (finished["level"], finished["failure_reason"]) == ("warning", "runner_system_failure")
+    assert "[MASKED] (401 Unauthorized)" in finished["error"]
 
 
 async def test_lines_about_a_watch_name_no_job(written: io.StringIO) -> None:
