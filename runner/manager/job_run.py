@@ -121,6 +121,8 @@ class JobRun:
         self._limits = Limits(material.runner)
         self._cut_by: JobError | None = None
         self._canceled = anyio.Event()
+        self._disowned = False
+        """Whether GitLab said at once that the job is no longer ours: it wants to hear nothing more of it."""
         self._stop = anyio.Event()
         self._stage = ""
         self._results: list[StageResult] = []
@@ -197,7 +199,8 @@ class JobRun:
             self._trace.note("plain", line)
         with anyio.move_on_after(ACKNOWLEDGE_TIMEOUT):
             reply = await self._desk.update_job(state="running")
-            if answer_of(reply) is Answer.ABORT or reply.job_status == "canceling":
+            self._disowned = answer_of(reply) is Answer.ABORT
+            if self._disowned or reply.job_status == "canceling":
                 raise JobCanceledError
 
     async def _prepare(self, group: TaskGroup, job: TaskGroup) -> None:
@@ -260,6 +263,9 @@ class JobRun:
             last.start_soon(self._close_session)
 
     async def _finish(self, outcome: Outcome) -> None:
+        if self._disowned:
+            self._log.info("job dropped, GitLab has taken it back")
+            return
         reason = "" if outcome.reason is None else supported_reason(outcome.reason, self._job.features.failure_reasons)
         self._last_words.deadline = min(
             self._last_words.deadline, anyio.current_time() + self._deadlines.final_update_timeout

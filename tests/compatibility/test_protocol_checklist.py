@@ -62,6 +62,7 @@ LINES: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             f"{HERE}test_acknowledgement_is_the_first_word_about_a_job",
             "tests/manager/test_job_run.py::test_run_when_the_job_is_canceled_already",
+            "tests/manager/test_job_run.py::test_run_when_the_first_word_is_not_heard",
         ),
     ),
     4: (
@@ -92,6 +93,7 @@ LINES: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{PATCHING}test_interval_is_the_servers[60-60.0]",
             f"{PATCHING}test_interval_is_the_servers[100000-900.0]",
             f"{PATCHING}test_interval_is_the_servers[None-3.0]",
+            "tests/gitlab/test_replies.py::test_update_reply_is_its_status_and_headers[garbage-interval]",
         ),
     ),
     7: (

@@ -18,7 +18,7 @@ from runner.manager.job_run import Deadlines, JobRun
 from runner.manager.material import Identity, JobMaterial, Place
 from runner.manager.tracing import Trace
 from runner.testing.payloads import job_payload
-from runner.trace.answers import PatchResult, UpdateResult
+from runner.trace.answers import NETWORK_FAILED, PatchResult, UpdateResult
 from runner.trace.masking import Masker
 from runner.trace.patching import Signal
 from runner.trace.rendering import Renderer
@@ -121,19 +121,30 @@ async def test_run_when_all_goes_well() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "told"),
     [
-        pytest.param(UpdateResult(status=403), id="not ours"),
-        pytest.param(UpdateResult(status=200, job_status="canceled"), id="canceled"),
-        pytest.param(UpdateResult(status=200, job_status="canceling"), id="canceling"),
+        pytest.param(UpdateResult(status=403), [], id="not ours"),
+        pytest.param(UpdateResult(status=404), [], id="not known"),
+        pytest.param(UpdateResult(status=200, job_status="canceled"), [], id="canceled"),
+        pytest.param(UpdateResult(status=200, job_status="canceling"), [("failed", "unknown_failure")], id="canceling"),
     ],
 )
-async def test_run_when_the_job_is_canceled_already(answer: UpdateResult) -> None:
-    """Nothing is made for it."""
+async def test_run_when_the_job_is_canceled_already(answer: UpdateResult, told: list[tuple[str, str]]) -> None:
+    """Nothing is made for it; GitLab hears of it again only if it waits for its end."""
     room, desk = Room(), Desk()
     desk.first_answer = answer
     assert (await live(job_run(room, desk))).reason == "job_canceled"
-    assert room.did == []
+    assert (room.did, desk.states) == ([], [("running", ""), *told])
+    assert bool(desk.stored) == bool(told)
+
+
+@pytest.mark.parametrize("status", [500, 409, 429, NETWORK_FAILED])
+async def test_run_when_the_first_word_is_not_heard(status: int) -> None:
+    """The job runs: its log says the same."""
+    room, desk = Room(), Desk()
+    desk.first_answer = UpdateResult(status=status)
+    assert (await live(job_run(room, desk))).state == "success"
+    assert desk.states == [("running", ""), ("success", "")]
 
 
 async def test_run_when_the_script_has_a_timeout_of_its_own() -> None:
