@@ -95,7 +95,7 @@ async def _user_forces(h: Harness, job: JobRecord) -> None:
 
 
 async def _time_is_over(h: Harness, job: JobRecord) -> None:
-    (job_run,) = h.manager._running
+    (job_run,) = h.manager._jobs._running
     job_run._abort.deadline = anyio.current_time()
 
 

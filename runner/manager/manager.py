@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,22 +15,16 @@ import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
 from runner.job.feature_flags import FLAGS
-from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, trailer
 from runner.job.variables import short_token
 from runner.manager.capacity import Capacity
-from runner.manager.desks import CoordinatorDesk
 from runner.manager.health import Health
-from runner.manager.job_run import FINAL_UPDATE_TIMEOUT, Deadlines, JobRun
-from runner.manager.logging import job_fields, tell_fault
-from runner.manager.material import Identity, JobMaterial
-from runner.manager.places import Places
+from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
+from runner.manager.jobs import Jobs
 from runner.manager.runners import Change, RunnerParts, ServedRunner, identity_of, matched
 from runner.manager.scheduler import Scheduler, Turn
 from runner.manager.sessions import Sessions
-from runner.manager.tracing import KEEP_ALIVE_INTERVAL, Trace
+from runner.manager.tracing import KEEP_ALIVE_INTERVAL
 from runner.status.board import Check, ProcessState, Questions, StatusBoard
-from runner.trace.masking import Masker, token_prefixes
-from runner.trace.rendering import Renderer
 
 if TYPE_CHECKING:
     from runner.config.model import Config, RunnerConfig
@@ -40,8 +32,7 @@ if TYPE_CHECKING:
     from runner.gitlab.coordinator import Coordinator
     from runner.job.payload import Job
     from runner.manager.caches import LinkMaker
-    from runner.status.card import JobCard
-    from runner.trace.patching import Signal
+    from runner.manager.material import Identity
 
 log = structlog.get_logger()
 
@@ -74,26 +65,26 @@ class RunnerManager:
         """`config` is applied when `serve` begins; `applied` hears of each that is. What happens is told to `board`."""
         self._config = config
         self._board = board or StatusBoard(system_id=identity.system_id)
-        self._identity = identity
         self._sessions = sessions or Sessions()
         self._parts = RunnerParts(
             executor=executor_for, coordinator=coordinator_for, caches=caches_for, sessions=self._sessions
         )
         self._applied = applied
         self._close = close
-        self._final_update_timeout = final_update_timeout
-        self._keep_alive_interval = keep_alive_interval
         self._jobs_left = max_jobs
         self._served: dict[Hashable, ServedRunner] = {}
         self._offered: tuple[str, ...] = ()
         self._services: TaskGroup | None = None
         self._applying = anyio.Lock()
         self._starting = anyio.CancelScope()
-        self._running: set[JobRun] = set()
-        self._idle = anyio.Event()
-        self._aborted = ""
-        self._left_behind = 0
-        self._places = Places()
+        self._jobs = Jobs(
+            identity,
+            self._sessions,
+            self._board,
+            final_update_timeout=final_update_timeout,
+            keep_alive_interval=keep_alive_interval,
+            shutdown_timeout=config.shutdown_timeout,
+        )
         self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
         self._scheduler = Scheduler(
             self._capacity, self._served, self._run_job, has_room=self._has_room, on_turn=self._note_turn
@@ -104,17 +95,17 @@ class RunnerManager:
     @property
     def running(self) -> int:
         """Jobs that run now."""
-        return len(self._running)
+        return self._jobs.running
 
     @property
     def shutdown_timeout(self) -> float:
         """Seconds that jobs get which `abort` ends."""
-        return self._config.shutdown_timeout
+        return self._jobs.shutdown_timeout
 
     @property
     def left_behind(self) -> int:
         """Jobs that `abort` ended and that could not remove their objects, or tell GitLab, in time."""
-        return self._left_behind
+        return self._jobs.left_behind
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Take and run jobs until drained, aborted or cancelled; everything of every job is gone when it returns."""
@@ -140,8 +131,7 @@ class RunnerManager:
 
     async def wait_until_idle(self) -> None:
         """Wait until no job runs."""
-        while self._running:
-            await self._idle.wait()
+        await self._jobs.wait_until_idle()
 
     def drain(self) -> None:
         """Take no more jobs; `serve` returns when the running ones have ended."""
@@ -151,15 +141,9 @@ class RunnerManager:
 
     def abort(self, signal: str = "terminated") -> None:
         """Take no more jobs and end the running ones; they get `shutdown_timeout` to clean up and report."""
-        self._aborted = signal
         self._board.enter(ProcessState.FORCEFUL_SHUTDOWN)
         self._scheduler.drain()
-        for job_run in tuple(self._running):
-            self._end_job(job_run)
-
-    def _end_job(self, job_run: JobRun) -> None:
-        job_run.interrupt(self._aborted)
-        job_run.hurry(self._config.shutdown_timeout)
+        self._jobs.abort(signal)
 
     # The configuration -------------------------------------------------------------------------------------------
 
@@ -243,6 +227,7 @@ class RunnerManager:
             if before:
                 before.retire()
         self._config = config
+        self._jobs.shutdown_timeout = config.shutdown_timeout
         if len(entries) > config.concurrent:
             log.warning(
                 "the runners take turns, for there are more of them than jobs may run",
@@ -292,41 +277,8 @@ class RunnerManager:
         return await self._served[key].has_room(beside)
 
     async def _run_job(self, key: Hashable, job: Job, place_gone: Callable[[], None]) -> None:
-        """Run one job that the scheduler was given."""
         self._count_down()
-        served = self._served[key]
-        runner = served.config
-        card = self._board.job(runner, job)
-        held = ExitStack()
-
-        def let_go() -> None:
-            held.close()
-            place_gone()
-
-        with (
-            closing(card),
-            served.job(),
-            held,
-            structlog.contextvars.bound_contextvars(**job_fields(job, runner)),
-        ):
-            log.info("job received")
-            place = held.enter_context(self._places.place(served.identity, job.job_info.project_id))
-            held.enter_context(served.executor.expected(job))
-            try:
-                material = JobMaterial.of(
-                    job,
-                    runner,
-                    identity=self._identity_for(served.coordinator),
-                    place=place,
-                    shared=served.executor.shares_builds_dir,
-                )
-            except JobError as error:
-                let_go()
-                self._sessions.drop(job)
-                await self._refuse(served, job, outcome_of(error), card)
-                return
-            job_run = self._job_run(served, material, let_go, card)
-            await self._live(job_run)
+        await self._jobs.run(self._served[key], job, place_gone)
 
     def _count_down(self) -> None:
         """One job less until this process is to leave, where it is."""
@@ -334,88 +286,6 @@ class RunnerManager:
             self._jobs_left -= 1
             if self._jobs_left <= 0:
                 self._scheduler.drain()
-
-    async def _live(self, job_run: JobRun) -> None:
-        """Let a job live its life; whatever becomes of it, the others go on."""
-        self._running.add(job_run)
-        if self._aborted:
-            self._end_job(job_run)  # it was on its way when the process was told to end
-        try:
-            await job_run.run()
-        except Exception as error:  # noqa: BLE001 -- it must not end the other jobs; GitLab's time-out ends this one
-            tell_fault(log, "a job was given up", error)
-        finally:
-            self._running.discard(job_run)
-            self._left_behind += bool(self._aborted) and job_run.left_something
-            if not self._running:
-                self._idle.set()
-                self._idle = anyio.Event()
-
-    def _job_run(
-        self, served: ServedRunner, material: JobMaterial, place_gone: Callable[[], None], card: JobCard
-    ) -> JobRun:
-        # GitLab shows the log of such a job to those alone who may see its variables.
-        shown = material.settings.debug_trace or material.settings.debug_services
-        desk = CoordinatorDesk(served.coordinator, material.job, debug_trace=shown)
-        return JobRun(
-            material,
-            served.executor,
-            desk,
-            caches=served.caches,
-            open_trace=partial(self._open_trace, material, desk, card),
-            deadlines=Deadlines(
-                final_update_timeout=self._final_update_timeout,
-                cleanup_timeout=material.runner.kubernetes.cleanup_resources_timeout,
-                shutdown_timeout=self._config.shutdown_timeout,
-            ),
-            place_gone=place_gone,
-            card=card,
-            session=self._sessions.take(material.job),
-        )
-
-    def _open_trace(
-        self, material: JobMaterial, desk: CoordinatorDesk, card: JobCard, on_signal: Callable[[Signal], None]
-    ) -> Trace:
-        features = material.job.features
-        masker = Masker(
-            material.secrets,
-            token_prefixes(
-                (prefix.encode() for prefix in features.token_mask_prefixes),
-                all_defaults=material.flags["FF_MASK_ALL_DEFAULT_TOKENS"],
-            ),
-        )
-        renderer = Renderer(masker, timestamps=material.flags["FF_TIMESTAMPS"], sections=features.trace_sections)
-        return Trace(
-            desk,
-            renderer,
-            limit_bytes=material.runner.output_limit * 1024,
-            final_retry_limit=material.runner.job_status_final_update_retry_limit,
-            on_signal=on_signal,
-            keep_alive_interval=self._keep_alive_interval,
-            dynamic_keep_alive=material.flags["FF_USE_DYNAMIC_TRACE_FORCE_SEND_INTERVAL"],
-            moved=card.log_moved,
-        )
-
-    async def _refuse(self, served: ServedRunner, job: Job, outcome: Outcome, card: JobCard) -> None:
-        """End a job that asks for what cannot be, before anything is created."""
-        card.ended(outcome)
-        runner, desk = served.config, CoordinatorDesk(served.coordinator, job)
-        renderer = Renderer(Masker((job.token.encode(),), ()), timestamps=True, sections=False)
-        trace = Trace(
-            desk,
-            renderer,
-            limit_bytes=runner.output_limit * 1024,
-            on_signal=lambda _: None,
-            final_retry_limit=runner.job_status_final_update_retry_limit,
-        )
-        try:
-            trace.final_note(*trailer(outcome))
-            reason = supported_reason(outcome.reason, job.features.failure_reasons)
-            with card.finish(), anyio.move_on_after(self._final_update_timeout):
-                await desk.update_job(state="running")  # GitLab wants to hear this of every job first
-                await trace.finish(outcome, reason)
-        finally:
-            trace.close()
 
     def _note_turn(self, key: Hashable, turn: Turn) -> None:
         labels, meter = self._board.labels(self._served[key].config), self._board.meter
@@ -444,6 +314,3 @@ class RunnerManager:
             for served in offered:
                 group.start_soon(look, served)
         return list(checks.values())
-
-    def _identity_for(self, coordinator: Coordinator) -> Identity:
-        return replace(self._identity, tls_ca=coordinator.tls_ca, tls_client=coordinator.tls_client)
