@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CLOSE_TIMEOUT = 10.0
+
+WAITING_INTERVAL = 60.0
+"""Seconds between two lines about what a process that drains waits for."""
+
 START_TIMEOUT = 30.0
 """Seconds in which what serves a runner has to be there."""
 
@@ -138,6 +142,15 @@ class RunnerManager:
         log.info("taking no more jobs", running=self.running)
         self._board.enter(ProcessState.GRACEFUL_SHUTDOWN)
         self._scheduler.drain()
+        if self._services is not None:
+            self._services.start_soon(self._tell_what_is_left, name="drain")
+
+    async def _tell_what_is_left(self) -> None:
+        """Say now and then what the end is waiting for: jobs, or a GitLab that does not take how they ended."""
+        while True:
+            await anyio.sleep(WAITING_INTERVAL)
+            telling = sum(card.finishing for card in self._board.jobs)
+            log.info("waiting for jobs to end", running=self.running - telling, telling_gitlab=telling)
 
     def abort(self, signal: str = "terminated") -> None:
         """Take no more jobs and end the running ones; they get `shutdown_timeout` to clean up and report."""

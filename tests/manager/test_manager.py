@@ -115,6 +115,34 @@ async def test_drain_when_a_job_runs(gitlab: GitLabServer) -> None:
     assert [job.state for job in jobs] == ["success", "pending"]
 
 
+async def test_drain_when_gitlab_is_away(gitlab: GitLabServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a job is still delivered, and meanwhile the log says what is waited for."""
+    monkeypatch.setattr("runner.manager.manager.WAITING_INTERVAL", 0.01)
+    started, let_go = anyio.Event(), anyio.Event()
+
+    async def standing(attempt: str, stop: anyio.Event) -> Evidence:
+        started.set()
+        await let_go.wait()
+        return Evidence(attempt, exit_code=0, drained=True)
+
+    def waited(**fields: int) -> bool:
+        return any(fields.items() <= line.items() for line in logs if line["event"] == "waiting for jobs to end")
+
+    job = gitlab.queue(variables=NO_SOURCES)
+    with capture_logs() as logs:
+        async with managing(gitlab, Room(step_script=standing)) as manager:
+            await started.wait()
+            await gitlab.outage()
+            manager.drain()
+            while not waited(running=1, telling_gitlab=0):
+                await anyio.lowlevel.checkpoint()
+            let_go.set()
+            while not waited(running=0, telling_gitlab=1):
+                await anyio.lowlevel.checkpoint()
+            await gitlab.restore()
+    assert job.state == "success"
+
+
 async def test_abort_when_a_job_runs(gitlab: GitLabServer) -> None:
     """The job is interrupted and its place removed before `serve` returns."""
     started = anyio.Event()
