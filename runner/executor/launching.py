@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from runner.executor.room import Room
     from runner.executor.watching import PodWatch
     from runner.kube.client import KubeClient
+    from runner.podspec.manifest import Manifest
     from runner.podspec.registry import RegistryLogin
     from runner.podspec.request import PodRequest
     from runner.podspec.secret import JobRecord
@@ -210,9 +211,8 @@ class PodLaunch:
         Only the Secrets that its containers need to start come before it, and get their owner after.
         """
         before = secrets_before_pod(self.pod, self._logins)
-        manifest = build_pod(self.pod)
         await self._with_room(partial(resources.create_all, before, timeout=CREATE_TIMEOUT))
-        made = await self._with_room(partial(resources.create, "pods", manifest, timeout=CREATE_TIMEOUT))
+        made = await self._create_pod(resources)
         self._coming.arrived()
         owner = owner_reference(made)
         owned = objects_of_pod(self.pod, self._record, owner=owner)
@@ -222,6 +222,22 @@ class PodLaunch:
                 *(partial(resources.give_owner, kind, secret["metadata"]["name"], owner) for kind, secret in before),
             )
         )
+
+    async def _create_pod(self, resources: Resources) -> Manifest:
+        """Create the pod; where the cluster has no root, with a helper that is whoever its image or the cluster says.
+
+        OpenShift gives all containers of a namespace one user, so that its helper does without.
+        """
+        make = partial(resources.create, "pods", timeout=CREATE_TIMEOUT)
+        try:
+            return await self._with_room(partial(make, build_pod(self.pod)))
+        except ForbiddenError as refused:
+            unrooted = replace(self.pod, helper_may_be_root=False)
+            manifest = build_pod(unrooted)
+            if "runasuser" not in refused.message.lower() or manifest == build_pod(self.pod):
+                raise
+        self.pod = unrooted
+        return await self._with_room(partial(make, manifest))
 
     async def _with_room(self, make: Callable[[], Awaitable[T]]) -> T:
         """Make something; where a quota is full wait until there is room, for at most `poll_timeout`. Raises KubeError.

@@ -19,7 +19,7 @@ from runner.podspec.request import PodRequest
 from runner.podspec.security import build_container_security_context
 from runner.podspec.services import PodService
 from runner.podspec.users import ContainerUser, container_user
-from runner.podspec.volumes import build_service_mounts, keeps_files, own_mounts
+from runner.podspec.volumes import build_service_mounts, own_mounts
 
 BUILD = "build"
 """The container of the user's commands."""
@@ -159,19 +159,20 @@ def _user(container: str, request: PodRequest, context: ContainerSecurityContext
 
 
 def _helper_user(request: PodRequest) -> ContainerUser:
-    """Choose whom `helper` runs as: root where it has to be and nobody said otherwise.
+    """Choose whom `helper` runs as: root, where nobody says otherwise.
 
-    GitLab Runner's helper image is root's, this project's is not. Only root can give the sources to the build's user,
-    as a flag asks for, and write on volumes that outlive the pod, which are root's as a rule.
+    GitLab Runner's helper image is root's, this project's is not. Only root can read whatever the job has made, and
+    remove it: most images are root's, and what root writes with a umask of its own is for root alone. git refuses root
+    a project that another user owns. Only root can give the sources to the build's user, as a flag asks for, and write
+    on volumes that outlive the pod.
     """
     kubernetes = request.kubernetes
     context, pod_context = kubernetes.helper_container_security_context, kubernetes.pod_security_context
     user = _user(HELPER, request, context, "")
     is_forbidden = context.run_as_non_root or (context.run_as_non_root is None and pod_context.run_as_non_root)
-    if user.uid is not None or is_forbidden:
+    if user.uid is not None or is_forbidden or not request.helper_may_be_root:
         return user
-    needs_root = request.flag(COLLECTOR_FLAG, default=False) or keeps_files(request.config, request.variables)
-    return replace(user, uid=0) if needs_root else user
+    return replace(user, uid=0)
 
 
 def dumb_init(request: PodRequest) -> str:

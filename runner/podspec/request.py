@@ -65,6 +65,8 @@ class PodRequest:
     """What the configuration changes in the finished spec; none without the feature flag."""
     now: float = 0.0
     """Seconds since the epoch; the pod says when it may be swept."""
+    helper_may_be_root: bool = True
+    """Whether the helper is root where nothing else is configured; not where the cluster has refused it."""
 
     @property
     def kubernetes(self) -> KubernetesConfig:

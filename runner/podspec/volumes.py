@@ -72,14 +72,6 @@ def shares_builds_dir(config: RunnerConfig, variables: Variables | None = None) 
     return _stands_at(config.builds_dir, variables or Variables(), _lasting(config.kubernetes.volumes))
 
 
-def keeps_files(config: RunnerConfig, variables: Variables) -> bool:
-    """True if the builds directory or the cache directory may outlive the pod."""
-    return any(
-        _stands_at(path, variables, _lasting(config.kubernetes.volumes))
-        for path in (config.builds_dir, config.cache_dir)
-    )
-
-
 def volume_warnings(volumes: VolumesConfig) -> tuple[str, ...]:
     """Say which sizes of `empty_dir` volumes cannot be read; those volumes have no limit then."""
     return tuple(

@@ -64,6 +64,7 @@ SECURITY = {
         pod={
             "spec.securityContext": ABSENT,
             **everywhere("securityContext", {"capabilities": {"drop": ["NET_RAW"]}}),
+            "spec.containers.helper.securityContext": {"capabilities": {"drop": ["NET_RAW"]}, "runAsUser": 0},
         },
     ),
     "unprivileged": Case(

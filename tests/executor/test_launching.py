@@ -98,6 +98,30 @@ async def test_TestCleanup_proper_cleanup(server: KubernetesServer, launched: La
         assert deletions(server) == ["pods"]
 
 
+NO_ROOT = (
+    "spec.containers[1].securityContext.runAsUser: Invalid value: 0: must be in the ranges: [1000640000, 1000649999]"
+)
+
+
+@pytest.mark.parametrize("refusals", [1, 2], ids=["of root", "of anybody"])
+async def test_helper_is_who_the_cluster_says_when_it_may_not_be_root(
+    server: KubernetesServer, launched: Launching, refusals: int
+) -> None:
+    """OpenShift gives its own users out: the pod is made once more without root, and no third time."""
+    status = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": f"pods is forbidden: {NO_ROOT}"}
+    refused = Reply(403, headers={"Content-Type": "application/json"}, body=orjson.dumps(status))
+    server.faults.add(FaultRule("POST", "/pods$", refused, times=refusals))
+    async with launched(wait=False) as launch:
+        if refusals == 2:
+            with pytest.raises(ForbiddenError, match="runAsUser"):
+                await until_running(launch)
+        else:
+            await until_running(launch)
+            (pod,) = server.manifests("pods")
+            assert [each["securityContext"].get("runAsUser") for each in pod["spec"]["containers"]] == [None, None]
+    assert len(server.faults.seen("POST", "/pods$")) == 2
+
+
 async def test_TestCleanup_delete_failure(server: KubernetesServer, launched: Launching) -> None:  # noqa: N802
     """What cannot be deleted is in the manager's log and changes nothing for the job."""
     async with launched() as launch:

@@ -310,7 +310,8 @@ def security() -> Iterator[Row]:
     """The keys of the pod's and the containers' security contexts; a user brings the helper a home."""
     table = "pod_security_context"
     for line, difference in _POD_SECURITY:
-        yield Row(key=_key(table, line), toml=f"{table}.{line}", difference={"spec.securityContext": difference})
+        found: Difference = {"spec.securityContext": difference, **_rootless(line)}
+        yield Row(key=_key(table, line), toml=f"{table}.{line}", difference=found)
     for word, name in (("user", "runAsUser"), ("group", "runAsGroup")):
         found = {"spec.securityContext": {name: 5}, **everywhere(f"securityContext.{name}", 5)}
         home = {f"{HELPER}.env": [{"name": "HOME", "value": SCRIPTS}]} if word == "user" else {}
@@ -323,9 +324,16 @@ def security() -> Iterator[Row]:
             difference = {f"{context}.{path}": value for path, value in changed.items()}
             if table.startswith("helper") and "runAsUser" in changed:
                 difference |= {f"{HELPER}.env": [{"name": "HOME", "value": SCRIPTS}]}
+            if table.startswith("helper"):
+                difference |= _rootless(line)
             yield Row(key=_key(table, line), toml=f"{table}.{line}", given=given, difference=difference)
         for key, name in _PROFILES:
             yield _profile(table, key, {f"{context}.{name}": _LOCAL}, given)
+
+
+def _rootless(line: str) -> Difference:
+    """The helper is not root where root is forbidden to it."""
+    return {f"{HELPER}.securityContext.runAsUser": GONE} if line.startswith("run_as_non_root") else {}
 
 
 _LOCAL = {"type": "Localhost", "localhostProfile": "p.json"}
@@ -585,7 +593,6 @@ FLAGS = (
         key="FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR",
         runner="feature_flags.FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR = true",
         difference={
-            f"{HELPER}.securityContext.runAsUser": 0,
             "spec.initContainers": [
                 {
                     "name": COLLECTOR,

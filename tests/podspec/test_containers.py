@@ -130,10 +130,6 @@ def test_helper_has_a_home_when_its_user_is_unknown(make_request: Any, kubernete
 
 UMASK = {"FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR": True}
 ON_BUILDS = {"volumes": {"host_path": [{"name": "b", "mount_path": "/builds"}]}}
-ON_CACHE = {"volumes": {"pvc": [{"name": "c", "mount_path": "/cache"}]}}
-ELSEWHERE = {
-    "volumes": {"pvc": [{"name": "c", "mount_path": "/data"}], "empty_dir": [{"name": "e", "mount_path": "/builds"}]}
-}
 USER = {"helper_container_security_context": {"run_as_user": 7}}
 NOT_ROOT = {"pod_security_context": {"run_as_non_root": True}}
 
@@ -141,11 +137,7 @@ NOT_ROOT = {"pod_security_context": {"run_as_non_root": True}}
 @pytest.mark.parametrize(
     ("kubernetes", "flags", "uid"),
     [
-        pytest.param({}, {}, None, id="image's user"),
-        pytest.param({}, UMASK, 0, id="has to give files away"),
-        pytest.param(ON_BUILDS, {}, 0, id="builds on a volume that lasts"),
-        pytest.param(ON_CACHE, {}, 0, id="cache on a volume that lasts"),
-        pytest.param(ELSEWHERE, {}, None, id="other volumes"),
+        pytest.param({}, {}, 0, id="nothing is configured"),
         pytest.param({**ON_BUILDS, **USER}, UMASK, 7, id="configured"),
         pytest.param({**ON_BUILDS, **NOT_ROOT}, UMASK, None, id="root is forbidden to the pod"),
         pytest.param(
@@ -162,10 +154,10 @@ NOT_ROOT = {"pod_security_context": {"run_as_non_root": True}}
         ),
     ],
 )
-def test_helper_is_root_when_only_root_can_do_its_work(
+def test_helper_is_root_unless_it_may_not_be(
     make_request: Any, kubernetes: dict[str, Any], flags: dict[str, bool], uid: int | None
 ) -> None:
-    """It gives sources to another user, and writes where root alone may; what is configured wins."""
+    """It reads and removes whatever a root's job made; what is configured wins."""
     helper = container(make_request(kubernetes=kubernetes, feature_flags=flags), "helper")
 
     assert helper["securityContext"].get("runAsUser") == uid

@@ -63,7 +63,7 @@ def test_containers_run_as_the_users_that(
     """The operator's word goes first, then the job's within the lists; the helper never takes the job's."""
     found = users(requested(make_request, build, service, kubernetes))
     pod_user = kubernetes.get("pod_security_context", {}).get("run_as_user")
-    assert found == {**expected, "helper": (pod_user, None)}
+    assert found == {**expected, "helper": (pod_user or 0, None)}
 
 
 def test_log_says_what_was_asked_for_in_vain(make_request: Any) -> None:

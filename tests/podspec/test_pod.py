@@ -88,7 +88,7 @@ def test_build_pod_for_a_plain_job(make_request: Any) -> None:
                     "image": "registry.example.com/helper:1",
                     "command": ["sh", "-c", "helper agent"],
                     "volumeMounts": mounts,
-                    "securityContext": security,
+                    "securityContext": {**security, "runAsUser": 0},
                     "stdin": True,
                     "stdinOnce": False,
                 },
