@@ -51,7 +51,8 @@ def system_id(
     try:
         file.write_text(made)
     except OSError as error:
-        log.warning("the system id cannot be kept, it changes with each start", file=str(file), reason=error.strerror)
+        then = "it follows from the machine's" if made.startswith("s_") else "it changes with each start"
+        log.warning(f"the system id cannot be kept, {then}", file=str(file), reason=error.strerror)
     return made
 
 

@@ -57,11 +57,13 @@ def test_system_id_when_the_file_is_broken(tmp_path: Path, machine: tuple[Path, 
 
 
 def test_system_id_when_the_folder_cannot_be_written(machine: tuple[Path, ...], tmp_path: Path) -> None:
-    """A place that takes no file costs only a warning."""
+    """A place that takes no file costs only a warning, which says whether the next start has the same id."""
     with capture_logs() as logs:
         assert system_id(tmp_path / "not there", machine_ids=machine) == "s_ee3af03959fe"
+        assert system_id(tmp_path / "not there", machine_ids=()).startswith("r_")
     assert [(line["log_level"], line["event"]) for line in logs] == [
-        ("warning", "the system id cannot be kept, it changes with each start")
+        ("warning", "the system id cannot be kept, it follows from the machine's"),
+        ("warning", "the system id cannot be kept, it changes with each start"),
     ]
 
 
