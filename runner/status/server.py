@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _CLOSE_TIMEOUT = 2.0
+_HEAD_TIMEOUT = 75.0
+"""Seconds in which a connection has to bring the head of a request; longer than most scrapers' intervals."""
+
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}  # a machine may know it and have none
 _READY = frozenset({ProcessState.RUNNING, ProcessState.GRACEFUL_SHUTDOWN, ProcessState.FORCEFUL_SHUTDOWN})
 _PAGE_HEADERS = {
@@ -60,7 +63,13 @@ class StatusServer:
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled. Raises ListenError."""
-        runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_TIMEOUT)
+        runner = web.AppRunner(
+            self._app(),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_CLOSE_TIMEOUT,
+            keepalive_timeout=_HEAD_TIMEOUT,
+        )
         with open_socket(self._address) as listener:
             self.port = listener.getsockname()[1]
             try:
@@ -129,7 +138,7 @@ class StatusServer:
 
 @contextlib.contextmanager
 def open_socket(address: Address) -> Iterator[socket.socket]:
-    """Listen at an address: without a host at every one of this machine's, IPv6 included where there is any.
+    """Listen at an address: without a host, or at `[::]`, at all of this machine's, IPv6 included where there is any.
 
     Raises ListenError.
     """
@@ -146,7 +155,7 @@ def open_socket(address: Address) -> Iterator[socket.socket]:
 
 
 def _listener(address: Address) -> socket.socket:
-    if address.host:
+    if address.host not in {"", "::"}:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, where = found[0]
         return socket.create_server(where[:2], family=family, backlog=128)

@@ -7,6 +7,8 @@ refused with a bare status. A session is found from the moment its job has come 
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 from contextlib import AsyncExitStack
 from urllib.parse import unquote
 
@@ -30,6 +32,9 @@ PLACE_TIMEOUT = 60.0
 
 MESSAGE_BYTES = 1024 * 1024
 """The largest message that a person's end may send."""
+
+HEAD_TIMEOUT = 30.0
+"""Seconds in which a connection has to bring the head of its first request, and of each further one."""
 
 CLOSE_TIMEOUT = 5.0
 
@@ -61,18 +66,20 @@ class SessionServer:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
         application.on_response_prepare.append(self._note_begun)
-        # A person who has gone ends what was begun for them.
+        # A person who has gone ends what was begun for them. Packed bodies go to services as they are.
         runner = web.AppRunner(
             application,
             access_log=None,
             handle_signals=False,
             handler_cancellation=True,
             shutdown_timeout=CLOSE_TIMEOUT,
+            keepalive_timeout=HEAD_TIMEOUT,
+            auto_decompress=False,
         )
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host or None, port, ssl_context=certificate.context)
             try:
+                site = _site(runner, host, port, certificate.context)
                 await site.start()
             except OSError as error:
                 why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
@@ -178,6 +185,14 @@ class SessionServer:
         return await forward(request, found, uri, outer=f"{session.path}/proxy/{name}/{port}")
 
 
+def _site(runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext) -> web.BaseSite:
+    """Where it listens: `[::]` or no host is every address, of IPv4 too, as in GitLab Runner. Raises OSError."""
+    if host not in {"", "::"} or not socket.has_dualstack_ipv6():
+        return web.TCPSite(runner, "0.0.0.0" if host in {"", "::"} else host, port, ssl_context=context)
+    listener = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
+    return web.SockSite(runner, listener, ssl_context=context)
+
+
 async def _connect(request: web.Request, place: Place) -> web.StreamResponse:
     """Open a shell, then the person's WebSocket, and tie them together."""
     async with AsyncExitStack() as stack:
@@ -186,11 +201,11 @@ async def _connect(request: web.Request, place: Place) -> web.StreamResponse:
         except KubeError as error:
             log.warning("a terminal could not be opened", reason=error.message)
             return refusal(500)
-        socket = web.WebSocketResponse(
+        person = web.WebSocketResponse(
             protocols=PROTOCOLS, autoping=False, compress=False, max_msg_size=MESSAGE_BYTES, timeout=CLOSE_TIMEOUT
         )
-        await socket.prepare(request)
+        await person.prepare(request)
         log.info("a terminal is connected", remote=request.remote)
-        await Relay(socket, terminal).run()
+        await Relay(person, terminal).run()
     log.info("a terminal is disconnected", remote=request.remote)
-    return socket
+    return person

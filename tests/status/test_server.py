@@ -298,9 +298,10 @@ async def test_serve_when_the_host_is_unknown() -> None:
         await StatusServer(Address("192.0.2.1", 9252), StatusBoard()).serve()
 
 
-async def test_serve_when_no_host_is_named() -> None:
+@pytest.mark.parametrize("host", ["", "::"])
+async def test_serve_when_no_host_is_named(host: str) -> None:
     """It is reached by IPv4, and by IPv6 where there is any."""
-    server = StatusServer(Address("", 0), StatusBoard())
+    server = StatusServer(Address(host, 0), StatusBoard())
     async with anyio.create_task_group() as group:
         await group.start(server.serve)
         url = f"http://127.0.0.1:{server.port}/healthz"

@@ -147,6 +147,15 @@ async def test_terminal_is_refused_when_the_pod_has_gone(pod: Pod) -> None:
         assert await person.status("exec", **UPGRADE) == 500
 
 
+@pytest.mark.parametrize("address", ["[::]:0", ":0"])
+async def test_session_server_listens_at_every_address(address: str) -> None:
+    """IPv4 too: an address of IPv6 alone is out of reach in most clusters."""
+    async with open_person(listen_address=address) as person:
+        port = person.offer["url"].rpartition("/session")[0].rpartition(":")[2]
+        async with await anyio.connect_tcp("127.0.0.1", int(port)):
+            pass
+
+
 async def test_session_server_says_so_when_it_cannot_listen() -> None:
     """A sentence that names the address and the way out."""
     with pytest.RaisesGroup(
