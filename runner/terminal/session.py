@@ -78,7 +78,8 @@ class Session:
 
     def admits(self, authorization: str) -> bool:
         """Whether a header `Authorization` is the session's secret, which has no scheme before it."""
-        return hmac.compare_digest(authorization.encode(), self._token.encode())
+        # Bytes that are no UTF-8 come as surrogates.
+        return hmac.compare_digest(authorization.encode(errors="surrogateescape"), self._token.encode())
 
     def open(self, place: Place) -> None:
         """The job has a place: those who wait for a terminal get one."""

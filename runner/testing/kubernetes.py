@@ -72,7 +72,7 @@ class KubernetesServer:
         app = web.Application(middlewares=[self.faults.middleware], client_max_size=_CLIENT_MAX_BYTES)
         app.router.add_route("*", "/{path:.*}", self._api.handle)
         context = self._certificates.server_context() if self._certificates else None
-        self._listener = Listener(app, host=host, port=port, tls=context)
+        self._listener = Listener(app, host=host, port=port, tls=context, unpacks=False)
 
     # Life
 

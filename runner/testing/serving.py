@@ -26,13 +26,16 @@ class Listener:
         host: str = "127.0.0.1",
         port: int = 0,
         tls: ssl.SSLContext | None = None,
+        unpacks: bool = True,
     ) -> None:
+        """`unpacks`: the bodies of requests, where they are packed."""
         self._runner = web.AppRunner(
             app,
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=_HANDLER_END_TIMEOUT,
             keepalive_timeout=75.0,
+            auto_decompress=unpacks,
         )
         self._host = host
         self._port = port

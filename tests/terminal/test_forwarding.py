@@ -19,7 +19,7 @@ class Service:
         app = web.Application()
         app.router.add_get("/socket", self._socket)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self.listener = Listener(app)
+        self.listener = Listener(app, unpacks=False)
 
     async def _answer(self, request: web.Request) -> web.Response:
         headers = {name.lower(): text for name, text in request.headers.items()}
