@@ -24,7 +24,7 @@ from runner.executor.resources import Resources, all_of
 from runner.executor.service_ends import ServiceEnds
 from runner.executor.service_logs import ServiceLogs, shows_services
 from runner.executor.waiting import PodWait
-from runner.kube.errors import ForbiddenError
+from runner.kube.errors import ForbiddenError, UnavailableError
 from runner.podspec.containers import HONOR_ENTRYPOINT_FLAG
 from runner.podspec.creation import namespaces, objects_of_pod, secrets_before_pod, with_credentials
 from runner.podspec.events import EventTable
@@ -99,6 +99,7 @@ class PodLaunch:
         self._logins: tuple[RegistryLogin, ...] = ()
         self._table = EventTable()
         self._place: Resources | None = None
+        self._told_away = False
         self._resources: list[Resources] = []
         """What there is of each pod: the last one's, and what of those before it could not be deleted."""
 
@@ -158,7 +159,14 @@ class PodLaunch:
             self.pod.pod_namespace,
             nonce_key=NAME_LABEL,
             timeout=self.pod.kubernetes.cleanup_resources_timeout,
+            waiting=self._tell_away,
         )
+
+    def _tell_away(self, error: UnavailableError) -> None:
+        """Once, though several requests may fail together."""
+        if not self._told_away:
+            self._told_away = True
+            self._sink.note("warning", f"{error.message} It is tried again for {CREATE_TIMEOUT:g} s.")
 
     async def _make_namespace(self, client: KubeClient) -> None:
         """Make the namespace of the job's own, where it has one. It outlives a pod whose image could not be had."""

@@ -29,7 +29,17 @@ LATE_PAUSES = (0.5, 2.0)
 class Resources:
     """The objects of one job, removed in reverse order, each on its own."""
 
-    def __init__(self, client: KubeClient, namespace: str, *, nonce_key: str, timeout: float) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        *,
+        nonce_key: str,
+        timeout: float,
+        waiting: Callable[[UnavailableError], None] = lambda _: None,
+    ) -> None:
+        """`waiting` hears when a create meets an API server that is away, and is tried again."""
+        self._waiting = waiting
         self._client = client
         self._namespace = namespace
         self._nonce_key = nonce_key
@@ -46,7 +56,7 @@ class Resources:
             return await self._client.create(resource, self._place(resource), manifest, nonce_key=self._nonce_key)
 
         try:
-            made = await patiently(attempt, timeout=timeout)
+            made = await patiently(attempt, timeout=timeout, waiting=self._waiting)
         except UnavailableError:
             raise  # it may be there all the same
         except KubeError:

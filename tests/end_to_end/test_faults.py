@@ -181,15 +181,16 @@ async def test_the_api_server_is_away_while_a_stage_runs(cluster: Cluster, phase
 
 @pytest.mark.only_on("embedded")
 async def test_the_api_server_is_away_when_a_pod_is_wanted(cluster: Cluster) -> None:
-    """A job that comes while the API server is away waits for it."""
+    """A job that comes while the API server is away waits for it, and its log says once what it waits for."""
     async with cluster.harness(kubelet=ScriptedKubelet()) as h:
         assert h.cluster is not None
         await h.run(script=["true"])
         await h.cluster.outage()
         job = h.queue(script=["true"])
-        await job.wait_trace(b"Using Kubernetes namespace")
+        await job.wait_trace(b"cannot be reached (connection refused). It is tried again for 120 s.")
         await h.cluster.restore()
         await job.wait_finished(timeout=20)
+        assert job.text.count("It is tried again") == 1
         await check_end(h, job, "success")
 
 
