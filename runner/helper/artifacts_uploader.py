@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from runner.helper.archives.enumeration import Selection, enumerate_files
+from runner.helper.archives.enumeration import Selection, enumerate_files, expanded
 from runner.helper.archives.formats import level_of, write_archive
 from runner.helper.archives.provenance import PROVENANCE_FLAGS, write_provenance
 from runner.helper.console import Console, Field, HelperError, disk_words
@@ -51,6 +51,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str], console: Console) -> N
     form = given.text("artifact-format")
     if form not in _SUFFIXES:
         raise HelperError(f"artifact format {form!r} is not known: use zip, gzip or raw")
+    given = given.with_text("name", *expanded([given.text("name")], environ, console))
     target = JobArtifacts.of(given, environ)
     root = os.getcwd()
     selection = Selection(given.texts("path"), given.texts("exclude"), given.boolean("untracked"))

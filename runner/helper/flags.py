@@ -46,6 +46,10 @@ class Given:
         """What a flag was given that may be given again."""
         return tuple(self._values[name] or ())
 
+    def with_text(self, name: str, value: str) -> "Given":
+        """The same flags, one of them with another text."""
+        return Given({**self._values, name: value}, self.words)
+
     def number(self, name: str) -> int:
         """A whole number."""
         return int(self._values[name])

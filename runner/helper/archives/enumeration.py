@@ -37,8 +37,8 @@ def enumerate_files(
 ) -> tuple[str, ...]:
     """Give the paths to archive, relative to the root, sorted; tells what each pattern found."""
     taken = _Taken()
-    excludes = [_relative(root, each) or each for each in _expanded(selection.excludes, environ, console)]
-    for path in _expanded(selection.paths, environ, console):
+    excludes = [_relative(root, each) or each for each in expanded(selection.excludes, environ, console)]
+    for path in expanded(selection.paths, environ, console):
         _take_path(path, root, excludes, taken, console)
     if selection.untracked:
         _take_untracked(root, excludes, taken, console)
@@ -47,7 +47,8 @@ def enumerate_files(
     return tuple(sorted(taken.names))
 
 
-def _expanded(texts: Sequence[str], environ: Mapping[str, str], console: Console) -> list[str]:
+def expanded(texts: Sequence[str], environ: Mapping[str, str], console: Console) -> list[str]:
+    """Put the environment into texts of the job; one that cannot be expanded stays as it is, with a warning."""
     found = []
     for text in texts:
         try:
@@ -65,7 +66,7 @@ def _take_path(path: str, root: str, excludes: list[str], taken: _Taken, console
         return
     count = 0
     for match in find(root, pattern):
-        for name in _walk(root, match):
+        for name in _walk(root, match, console):
             count += _take(name, excludes, taken)
     if count:
         console.info(f"{path}: found {count} matching artifact files and directories")
@@ -102,7 +103,7 @@ def _take(name: str, excludes: list[str], taken: _Taken) -> int:
     return 1
 
 
-def _walk(root: str, match: str) -> Iterator[str]:
+def _walk(root: str, match: str, console: Console) -> Iterator[str]:
     """The match, and everything below it when it is a folder."""
     full = posixpath.join(root, match)
     if not os.path.lexists(full):
@@ -112,7 +113,12 @@ def _walk(root: str, match: str) -> Iterator[str]:
     if not os.path.isdir(full) or os.path.islink(full):
         return
     prefix = len(root.rstrip("/")) + 1
-    for folder, folders, files in os.walk(full):
+
+    def tell(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            console.warning(f"{str(error.filename)[prefix:]}: its files are passed over: {error.strerror}")
+
+    for folder, folders, files in os.walk(full, onerror=tell):
         folders.sort()
         yield from (f"{folder}/{name}"[prefix:].removeprefix("./") for name in (*folders, *sorted(files)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -85,3 +86,19 @@ def test_untracked_without_a_repository_says_so(take: Take) -> None:
     names, said = take(untracked=True)
     assert names == ()
     assert "untracked: git cannot list them" in said
+
+
+def test_a_folder_that_cannot_be_read_is_told(take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it holds is lost, so the log says so."""
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    (tmp_path / "project" / "out" / "closed").mkdir(parents=True)
+    monkeypatch.setattr(os, "scandir", scandir)
+    names, said = take("out")
+    assert names == ("out", "out/closed")
+    assert "WARNING: out/closed: its files are passed over: Permission denied" in said

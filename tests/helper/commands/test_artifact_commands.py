@@ -39,6 +39,30 @@ def test_an_upload_is_a_form_with_the_archive(run: Run, server: Server) -> None:
     assert "glcbt-secret-token" not in said
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("$CI_JOB_NAME-$CI_COMMIT_REF_NAME", "topic.zip"),
+        ("${CI_JOB_NAME}_$((1 + 1))", "build_2.zip"),
+        ("$NOTHING", "default.zip"),
+        ("$(id)", "$(id).zip"),
+    ],
+    ids=["the part behind a slash", "as in double quotes", "nothing is left", "no command runs"],
+)
+def test_the_name_of_an_archive_is_expanded(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch, name: str, file: str
+) -> None:
+    """By the helper, from its environment, as the paths are."""
+    monkeypatch.setenv("CI_JOB_NAME", "build")
+    monkeypatch.setenv("CI_COMMIT_REF_NAME", "feature/topic")
+    Path("a").write_text("A")
+    server.answers = [Answer(201)]
+    code, said = run("artifacts-uploader", *_job(server), "--path", "a", "--name", name)
+    assert code == 0, said
+    assert f'filename="{file}"'.encode() in server.requests[0].body
+    assert ("$(id): used as it is" in said) is (name == "$(id)")
+
+
 def test_no_files_are_an_error_in_the_log_and_no_failure(run: Run, server: Server) -> None:
     """As in the original: the exit code is 0 and GitLab is not asked."""
     code, said = run("artifacts-uploader", *_job(server), "--path", "*.txt")
