@@ -40,6 +40,8 @@ _STYLES = {
     "critical": ("\x1b[31;1m", "FATAL: "),
 }
 _WIDTH = 50
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
+"""What moves a terminal's cursor, or begins a line that would pass for one of ours."""
 _LEVEL_NAMES = {"critical": "fatal"}
 """Levels that the original calls by another name."""
 
@@ -130,19 +132,27 @@ def render_as_text(event: MutableMapping[str, Any]) -> str:
 
 def _text_value(value: object) -> str:
     text = str(value).lower() if value is None or isinstance(value, bool) else str(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN.fullmatch(text) else _shown(json.dumps(text, ensure_ascii=False))
 
 
 def render_like_runner(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    """Write a line in the original's form: colour, prefix, padded message, then the fields in alphabetical order."""
+    """Write a line in the original's form: colour, prefix, padded message, then the fields in alphabetical order.
+
+    Much of what is told was written by others: control characters in it are shown, not sent.
+    """
     level = str(event.pop("level", "info"))
     event.pop("time", None)
     trace = event.pop("exception", "")
     colour, prefix = _STYLES.get(level, ("", ""))
-    message = str(event.pop("event", "")).ljust(_WIDTH - len(prefix))
-    fields = "".join(f" {colour}{key}{_RESET}={event[key]}" for key in sorted(event))
+    message = _shown(event.pop("event", "")).ljust(_WIDTH - len(prefix))
+    fields = "".join(f" {colour}{key}{_RESET}={_shown(event[key])}" for key in sorted(event))
     line = f"{colour}{prefix}{message}{_RESET} {fields}"
-    return f"{line}\n{trace}" if trace else line
+    return "\n".join((line, *(_shown(one) for one in str(trace).splitlines())))
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def job_fields(job: Job, runner: RunnerConfig) -> dict[str, object]:

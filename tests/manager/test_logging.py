@@ -31,8 +31,17 @@ def _restored() -> Iterator[None]:
             {"level": "warning", "event": "odd", "exception": "Trace"},
             "\x1b[0;33mWARNING: odd" + " " * 38 + "\x1b[0;m \nTrace",
         ),
+        (
+            {
+                "level": "info",
+                "event": "a\x1b[2Jb",
+                "job": "x\n\x1b[31;1mERROR: \x9b\u2028é",
+                "exception": "T\r\n x\x1bc",
+            },
+            "a\\x1b[2Jb" + " " * 41 + "\x1b[0;m  job\x1b[0;m=x\\n\\x1b[1mERROR: \\x9b\\u2028é\nT\n\\x1bc",
+        ),
     ],
-    ids=["info", "error", "exception"],
+    ids=["info", "error", "exception", "foreign text"],
 )
 def test_render_like_runner(event: dict[str, object], line: str) -> None:
     """Colour, prefix, padded message, fields in alphabetical order, and a traceback below."""
