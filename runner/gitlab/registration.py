@@ -7,6 +7,7 @@ in a text made here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from runner.gitlab.backoff import is_retriable
+from runner.gitlab.backoff import is_retriable, server_delay
 from runner.gitlab.errors import (
     CoordinatorError,
     CoordinatorForbiddenError,
@@ -138,7 +139,7 @@ class Registrar:
     async def reset_token(self, token: str) -> Credentials:
         """Exchange a token for a new one; the old one is void afterwards."""
         answer = await self._sender.exchange(self._call("POST", "runners/reset_authentication_token", {"token": token}))
-        return read_reset(answer.status, answer.headers, _scrubbed(answer.body, answer.status, token))
+        return read_reset(answer.status, answer.headers, _scrubbed(answer.body, answer.status, token), now=time.time())
 
     async def reset_token_of(self, number: int, *, private_token: str) -> Credentials:
         """Give the runner with this id a new token, with the rights of a person's access token."""
@@ -146,7 +147,9 @@ class Registrar:
         route = "runners/:id/reset_authentication_token"
         call = self._call("POST", path, {}, {"PRIVATE-TOKEN": private_token}, route=route)
         answer = await self._sender.exchange(call)
-        return read_reset(answer.status, answer.headers, _scrubbed(answer.body, answer.status, private_token))
+        return read_reset(
+            answer.status, answer.headers, _scrubbed(answer.body, answer.status, private_token), now=time.time()
+        )
 
     def _call(
         self, method: str, path: str, body: Mapping[str, object], headers: Mapping[str, str] = {}, *, route: str = ""
@@ -201,12 +204,17 @@ def check_unregistered(status: int, headers: Mapping[str, str], body: bytes) -> 
         raise _trouble("Unregistering the runner", status, headers, body, advice)
 
 
-def read_reset(status: int, headers: Mapping[str, str], body: bytes) -> Credentials:
-    """Read the answer to a reset of a token. Raises `CoordinatorError`."""
+def read_reset(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Credentials:
+    """Read the answer to a reset of a token. Raises `CoordinatorError`, with the wait that GitLab asks for.
+
+    `now` is seconds since the epoch.
+    """
     what = "Resetting the token"
     if status == 201:
         return _credentials(what, body, need_id=False)
-    raise _trouble(what, status, headers, body, {403: " The token is not accepted."})
+    trouble = _trouble(what, status, headers, body, {403: " The token is not accepted."})
+    trouble.retry_after = server_delay(headers, now)
+    raise trouble
 
 
 def _credentials(what: str, body: bytes, *, need_id: bool, token: str = "") -> Credentials:

@@ -155,8 +155,8 @@ def test_odd_answers_to_the_rest_are_errors() -> None:
     with pytest.raises(CoordinatorProtocolError):
         check_unregistered(200, JSON, b"")
     with pytest.raises(CoordinatorForbiddenError):
-        read_reset(403, JSON, b"")
-    assert read_reset(201, JSON, b'{"token":"new"}').expires_at is None
+        read_reset(403, JSON, b"", now=0)
+    assert read_reset(201, JSON, b'{"token":"new"}', now=0).expires_at is None
 
 
 def test_runner_without_tags_takes_jobs_without_tags() -> None:

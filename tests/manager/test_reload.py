@@ -16,8 +16,9 @@ from structlog.typing import EventDict
 
 from runner.config.findings import ConfigError
 from runner.config.model import Config
+from runner.manager import reload
 from runner.manager.config_file import ConfigFileError
-from runner.manager.reload import ConfigWatch
+from runner.manager.reload import ConfigWatch, Stamp
 from runner.manager.runners import Change
 
 INTERVAL = 0.01
@@ -113,6 +114,25 @@ async def test_run_when_a_mounted_configmap_is_swapped(tmp_path: Path) -> None:
         (tmp_path / "..data_tmp").replace(tmp_path / "..data")
         await follower.until(lambda: bool(follower.applied))
     assert [config.concurrent for config in follower.applied] == [7]
+
+
+async def test_run_when_the_file_is_still_being_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change is read once it has stood from one look to the next: half a file is none."""
+    stamps, halves = iter([(0,), (1,), (2,)]), iter(["", GOOD[:-20], GOOD[:-10]])
+
+    def writing(path: Path) -> Stamp:
+        """Each look finds a little more, until all is there."""
+        path.write_text(next(halves, GOOD.replace("3", "5")))
+        return next(stamps, (3,))
+
+    monkeypatch.setattr(reload, "_stamp", writing)
+    watch, follower = ConfigWatch(file, environ={"TOKEN": "glrt-env"}, interval=INTERVAL), Follower()
+    monkeypatch.setattr(watch, "_handled", (0,))
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(watch.run, follower.apply, refused=follower.refused))
+        await follower.until(lambda: bool(follower.applied or follower.refusals))
+        group.cancel_scope.cancel()
+    assert (follower.refusals, [config.concurrent for config in follower.applied]) == (0, [5])
 
 
 async def test_run_when_only_the_date_changes(file: Path) -> None:

@@ -83,6 +83,12 @@ A, B, C = "glrt-aaaaaaaaaaaa", "glrt-bbbbbbbbbbbb", "glrt-cccccccccccc"
         pytest.param(
             [entry("a", A), entry("b", A)], [entry("b", A, limit=2)], ["1"], id="and the one of the same name"
         ),
+        pytest.param(
+            [entry("a", A), entry("a", A, limit=2)],
+            [entry("a", A, limit=2), entry("a", A, limit=9)],
+            ["1", "0"],
+            id="and the unchanged one of two that have all but a key in common",
+        ),
         pytest.param([entry("a", A)], [entry("a", A), entry("a", A)], ["0", "aaaaaaaaa"], id="one more of the same"),
         pytest.param(
             [], [entry("a", A), entry("b", A)], ["aaaaaaaaa", "aaaaaaaaa #2"], id="two new ones with one token"

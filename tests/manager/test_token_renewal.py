@@ -187,6 +187,35 @@ async def test_wall_clock_that_is_set_forward_makes_it_due(file: Path, clock: Cl
     assert (early, renewal.next_wait()) == (7 * 86400.0, 0.0)
 
 
+async def test_wall_clock_that_is_set_while_it_waits_is_noticed(
+    file: Path, gitlab: GitLabServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that slept, or whose clock is set: the renewal that is due by then is not seven days away."""
+    monkeypatch.setattr(token_renewal, "_LOOK_INTERVAL", 0.01)
+    clock.moment = START - timedelta(days=7)
+    renewed = Renewed()
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(said(file)))
+    async with running(renewal):
+        await anyio.wait_all_tasks_blocked()
+        clock.moment = START
+        await renewed.wait()
+    assert len(gitlab.requests) == 1
+
+
+async def test_token_that_is_too_short_lived_is_not_renewed_without_a_pause(
+    file: Path, gitlab: GitLabServer, clock: Clock
+) -> None:
+    """A GitLab whose clock is wrong gives tokens that have expired: it is asked once a minute."""
+    gitlab.runners.token_expires_at = "2026-08-22T09:00:00.000Z"
+    renewed = Renewed()
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(said(file)))
+    async with running(renewal):
+        await renewed.wait()
+    assert renewal.next_wait() == 60.0
+
+
 def inline(url: str) -> str:
     """The runner as one value, in which no key can be set."""
     return (
@@ -255,6 +284,32 @@ async def test_failure_is_told_long_before_the_token_expires(file: Path, gitlab:
         for minute in (1, 3)
     ]
     assert OLD not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("reply", "wait"),
+    [
+        pytest.param(Reply(429, {"Retry-After": "900"}), 900.0, id="asked to wait"),
+        pytest.param(
+            Reply(201, {"Content-Type": "application/json"}, orjson.dumps({"id": 1, "token": OLD})),
+            60.0,
+            id="the old one",
+        ),
+    ],
+)
+async def test_answer_without_a_new_token_is_a_failure(
+    file: Path, gitlab: GitLabServer, clock: Clock, reply: Reply, wait: float
+) -> None:
+    """Nothing is written or applied, and the next try comes no sooner than GitLab wants it."""
+    gitlab.faults.add(FaultRule("POST", RESET, reply))
+    renewed, before = Renewed(), said(file)
+    renewal = renewal_of(file, renewed, clock)
+    renewal.adopt(parsed(before))
+    async with running(renewal):
+        with anyio.fail_after(10):
+            while not renewal.next_wait():
+                await anyio.lowlevel.checkpoint()
+    assert (renewal.next_wait(), said(file), renewed.configs) == (wait, before, [])
 
 
 async def test_token_that_another_process_renewed_is_left_to_the_reload(
