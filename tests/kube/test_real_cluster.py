@@ -11,6 +11,7 @@ import os
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -398,10 +399,11 @@ async def test_exec_that_cannot_start_has_no_code(client: KubeClient, echo: str)
 
 
 async def test_a_slow_reader_loses_nothing(client: KubeClient, echo: str) -> None:
-    """Twenty keepalive intervals without reading, then everything."""
-    command = ["sh", "-c", "head -c 30000000 /dev/zero"]
-    async with open_exec(client, NAMESPACE, echo, container="build", command=command, keepalive_interval=0.1) as stream:
-        await anyio.sleep(2)
+    """Nothing is read while another stream lives through twenty keepalive intervals; then everything is there."""
+    opened = partial(open_exec, client, NAMESPACE, echo, container="build", keepalive_interval=0.1)
+    async with opened(command=["sh", "-c", "head -c 30000000 /dev/zero"]) as stream:
+        async with opened(command=["sleep", "2"]) as clock:
+            assert (await clock.wait()).code == 0
         size = 0
         while (frame := await stream.receive()) is not None:
             size += len(frame.data)

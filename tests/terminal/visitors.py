@@ -112,13 +112,15 @@ async def open_visitor(offer: Mapping[str, str]) -> AsyncIterator[Visitor]:
 
 async def read_until(socket: aiohttp.ClientWebSocketResponse, wanted: bytes) -> bytes:
     """Read what a terminal prints until it has printed this."""
-    seen = b""
+    seen = bytearray()
+    looked_at = 0
     with anyio.fail_after(20):
-        while wanted not in seen:
+        while seen.find(wanted, looked_at) < 0:
+            looked_at = max(0, len(seen) - len(wanted))
             message = await socket.receive()
-            assert message.type is aiohttp.WSMsgType.BINARY, (message, seen)
+            assert message.type is aiohttp.WSMsgType.BINARY, (message, seen[-1000:])
             seen += message.data
-    return seen
+    return bytes(seen)
 
 
 @asynccontextmanager
