@@ -1,13 +1,16 @@
 """A file that is downloaded, in several tries if need be.
 
 Law: what is in the file is of one object. A try goes on where the last one broke off only if the server says that the
-object is the same: it gave a strong ETag or a date, is asked with `If-Range`, and answers 206 from that byte on. Any
-other answer begins the file anew, so a server that knows nothing of ranges costs time, never bytes.
+object is the same: it gave a strong ETag or a date that was over by then, is asked with `If-Range`, and answers 206
+from that byte on, of as many bytes in all. Any other answer begins the file anew, so a server that knows nothing of
+ranges costs time, never bytes.
 """
 
 import re
 import zlib
 from collections.abc import Iterator
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import BinaryIO
 
 from runner.helper.archives.entries import write_all
@@ -26,6 +29,7 @@ class Download:
         self._meter = meter
         self._size = 0
         self._mark = ""
+        self._total: int | None = None
 
     @property
     def is_begun(self) -> bool:
@@ -57,7 +61,7 @@ class Download:
         if whole < 0:
             total = reply.length
             self.forget()
-            self._mark = _mark(reply)
+            self._mark, self._total = _mark(reply), total
         else:
             total = whole or None
         self._meter.begin(done=self._size, total=total)
@@ -79,9 +83,15 @@ class Download:
         found = _RANGE.fullmatch(reply.headers.get("Content-Range", ""))
         same = reply.headers.get("ETag", self._mark) == self._mark or not self._mark.startswith('"')
         if not self.is_begun or found is None or int(found[1]) != self._size or not same:
-            self.forget()
-            raise TransferError("the rest of what was begun is not to be had: from the beginning")
-        return 0 if found[3] == "*" else int(found[3])
+            raise self._no_rest()
+        whole = 0 if found[3] == "*" else int(found[3])
+        if whole and self._total and whole != self._total:
+            raise self._no_rest()
+        return whole
+
+    def _no_rest(self) -> TransferError:
+        self.forget()
+        return TransferError("the rest of what was begun is not to be had: from the beginning")
 
 
 def _mark(reply: Reply) -> str:
@@ -94,7 +104,15 @@ def _mark(reply: Reply) -> str:
     if etag:
         return etag if etag.startswith('"') else ""  # a weak one is not of bytes
     date: str = reply.headers.get("Last-Modified", "")
-    return date
+    return date if _was_over(date, reply.headers.get("Date", "")) else ""
+
+
+def _was_over(changed: str, answered: str) -> bool:
+    """Whether the second of the change was over when the server answered: within it there may be two objects."""
+    try:
+        return parsedate_to_datetime(answered) - parsedate_to_datetime(changed) >= timedelta(seconds=1)
+    except (ValueError, TypeError):
+        return False
 
 
 def _plain(reply: Reply) -> Iterator[bytes]:

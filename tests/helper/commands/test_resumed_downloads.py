@@ -15,6 +15,10 @@ from tests.helper.commands.conftest import Answer, Run, Server
 STRONG = {"ETag": '"one"'}
 DATED = {"Last-Modified": "Wed, 01 Jan 2025 00:00:00 GMT"}
 
+TODAY = {"Last-Modified": "Fri, 01 Jan 2100 00:00:00 GMT"}
+"""Not over when the server answers."""
+NO_DATE = {"Last-Modified": "yesterday"}
+
 
 def _zip(text: str) -> bytes:
     target = io.BytesIO()
@@ -57,6 +61,14 @@ CASES = [
         [Answer(200, BODY, STRONG, cut=True), Answer(206, b"x"), Answer(200, BODY)], [HALF, None], "A", id="no range"
     ),
     pytest.param([Answer(200, BODY, STRONG, cut=True), Answer(416), Answer(200, BODY)], [HALF, None], "A", id="416"),
+    pytest.param(
+        [Answer(200, BODY, DATED, cut=True), _rest(BODY + b"more", headers=DATED), Answer(200, BODY)],
+        [HALF, None],
+        "A",
+        id="the rest of a longer one",
+    ),
+    pytest.param([Answer(200, BODY, TODAY, cut=True), Answer(200, BODY)], [None], "A", id="a date that may be now"),
+    pytest.param([Answer(200, BODY, NO_DATE, cut=True), Answer(200, BODY)], [None], "A", id="a date that is none"),
     pytest.param([Answer(200, BODY, cut=True), Answer(200, BODY)], [None], "A", id="no mark"),
     pytest.param([Answer(200, BODY, {"ETag": 'W/"1"'}, cut=True), Answer(200, BODY)], [None], "A", id="a weak etag"),
     pytest.param(
