@@ -233,6 +233,7 @@ class TokenRenewal:
             "token_obtained_at": exchange.obtained,
             "token_expires_at": new.expires_at,
         }
+        self._successors.pop((runner.url, new.token), None)  # one that comes back has no other after it
         until = new.expires_at.isoformat() if new.expires_at else "never"
         log.info("the runner's token was renewed", **_fields(runner), new=short_token(new.token), expires=until)
         config = self.adopt(self._config)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import orjson
@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from runner.config.load import parse_config
 from runner.config.model import Config, RunnerConfig
 from runner.gitlab.features import ClientInfo
-from runner.gitlab.registration import Registrar
+from runner.gitlab.registration import Credentials, Registrar
 from runner.manager import token_renewal
 from runner.manager.config_file import ConfigFileError
 from runner.manager.token_renewal import TokenRenewal
@@ -410,3 +410,34 @@ async def test_earliest_comes_first_and_each_once(gitlab: GitLabServer, clock: C
     asked = [orjson.loads(request.body)["token"] for request in gitlab.requests]
     assert asked == [tokens[1], tokens[0]]
     assert gitlab.runners.tokens == {runner.token for runner in parsed(said(file)).runners}
+
+
+class Undecided:
+    """A GitLab that has two tokens, and gives each for the other."""
+
+    async def __aenter__(self) -> Undecided:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    async def reset_token(self, token: str) -> Credentials:
+        """Give the other one, which expires in four weeks."""
+        return Credentials(id=1, token="glrt-other" if token == OLD else OLD, expires_at=START + timedelta(days=28))
+
+
+async def test_token_that_comes_back_is_the_last_one(clock: Clock) -> None:
+    """A GitLab that was restored from a copy gives a token again: what came after it once is forgotten."""
+    renewed = Renewed()
+    renewal = TokenRenewal(
+        None, registrar_for=lambda _: cast(Registrar, Undecided()), renewed=renewed, now=clock, environ={}
+    )
+    old = parsed(TEXT.format(url="http://gitlab.invalid"))
+    renewal.adopt(old)
+    async with running(renewal):
+        await renewed.wait(1)
+        clock.moment += timedelta(days=22)
+        renewal.adopt(old)
+        await renewed.wait(2)
+    assert [config.runners[0].token for config in renewed.configs] == ["glrt-other", OLD]
+    assert renewal.adopt(old).runners[0].token == OLD
