@@ -14,6 +14,7 @@ from runner.executor.base import JobRequest
 from runner.job.feature_flags import resolve_flags
 from runner.job.outcome import JobConfigurationError
 from runner.job.payload import unknown_executor_options
+from runner.job.room import room_warnings
 from runner.job.settings import JobSettings
 from runner.job.stages import Plan, Stage
 from runner.job.variables import Variable, Variables, environment_variables, job_variables, short_token
@@ -110,7 +111,7 @@ class JobMaterial:
             variables=variables,
             settings=settings,
             plan=plan,
-            warnings=(*flag_warnings, *settings.problems),
+            warnings=(*flag_warnings, *settings.problems, *room_warnings(variables)),
             identity=identity,
         )
         for stage in _CHECKED_STAGES:

@@ -51,7 +51,7 @@ def build_containers(request: PodRequest) -> list[Manifest]:
     """Build all containers: `build`, `helper`, then the services sorted by name."""
     services = sorted(request.services, key=lambda service: service.name)
     common = _Common(
-        environment=build_environment(request.variables),
+        environment=build_environment(request.variables, containers=1 + len(services)),
         mounts=build_service_mounts(request),
         lifecycle=build_lifecycle(request.kubernetes.container_lifecycle),
     )

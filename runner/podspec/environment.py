@@ -8,6 +8,7 @@ import base64
 import re
 from collections.abc import Iterator
 
+from runner.job.room import LONGEST_BYTES, named
 from runner.job.variables import Variable, Variables
 from runner.podspec.labels import object_annotations, object_labels
 from runner.podspec.manifest import Manifest
@@ -20,8 +21,42 @@ _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 """A name that every API server takes. Any other could cost the whole pod, and no shell can export it."""
 
 
-def build_environment(variables: Variables) -> list[Manifest]:
-    """Build the environment of `build`: public variables, each once, `$` doubled against Kubernetes' `$(NAME)`."""
+_ROOM_BYTES = 512 * 1024
+"""How much a pod takes of variables, in all of its containers: etcd refuses an object of 1.5 MiB."""
+
+
+def build_environment(variables: Variables, *, containers: int = 1) -> list[Manifest]:
+    """Build the environment of `build`: public variables, each once, `$` doubled against Kubernetes' `$(NAME)`.
+
+    The longest are left out where there is no room for all of them in that many containers, and what no program can
+    have is left out anyway: scripts bring them.
+    """
+    entries = _public_entries(variables)
+    out = _without_room(entries, containers)
+    return [entry for entry in entries if entry["name"] not in out] if out else entries
+
+
+def environment_warnings(request: PodRequest) -> tuple[str, ...]:
+    """Say which public variables services do not have though they should."""
+    if not request.services:
+        return ()
+    out = _without_room(_public_entries(request.variables), 1 + len(request.services))
+    return (f"Too large for the pod, scripts have them and services do not: {named(sorted(out))}",) if out else ()
+
+
+def _without_room(entries: list[Manifest], containers: int) -> frozenset[str]:
+    """Name the variables that are left out, the longest first."""
+    sizes = {entry["name"]: len(entry["name"].encode()) + len(entry["value"].encode()) for entry in entries}
+    together, out = sum(sizes.values()), set()
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if together * containers <= _ROOM_BYTES and sizes[name] <= LONGEST_BYTES - 2:
+            break
+        together -= sizes[name]
+        out.add(name)
+    return frozenset(out)
+
+
+def _public_entries(variables: Variables) -> list[Manifest]:
     final = variables.expanded()
     hidden = tuple(value.replace("$", "$$") for value in _private_values(final))
     return [

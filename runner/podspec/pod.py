@@ -11,6 +11,7 @@ from runner.config.security import ContainerSecurityContext, PodSecurityContext
 from runner.job.durations import format_duration
 from runner.podspec.affinity import build_affinity
 from runner.podspec.containers import BUILD, HELPER, build_containers, build_resources, build_user, service_user
+from runner.podspec.environment import environment_warnings
 from runner.podspec.init_containers import build_init_containers
 from runner.podspec.labels import pod_annotations, pod_labels
 from runner.podspec.manifest import Manifest, filled
@@ -86,6 +87,7 @@ def pod_warnings(request: PodRequest) -> tuple[str, ...]:
         *volume_warnings(kubernetes.volumes),
         *(text for where, context in contexts.items() for text in security_warnings(context, where)),
         *_dns_warnings(kubernetes.dns_policy),
+        *environment_warnings(request),
     )
 
 

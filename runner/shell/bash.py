@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runner.job.room import is_too_long
+
 GREEN = "\x1b[32;1m"
 YELLOW = "\x1b[0;33m"
 RED = "\x1b[31;1m"
@@ -17,8 +19,11 @@ RESET = "\x1b[0;m"
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9,./@_+:-]+", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_GUARDED = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SHELLOPTS", "UID"})
-"""Names that some shell refuses to set, or to any value: an ordinary `export` would end the stage there."""
+_GUARDED = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "HISTCMD", "OPTIND", "PPID", "SHELLOPTS", "SRANDOM", "UID"})
+"""Names that some shell refuses to set, or to any value: an ordinary `export` would end the stage there.
+
+bash reads what some are set to as a sum, and ends at one that is none.
+"""
 
 
 def quote(text: str) -> str:
@@ -195,11 +200,13 @@ class ShellWriter:
     def export(self, name: str, value: str) -> None:
         """Export a variable; a name that no shell can hold is left out, one that some shell refuses is tried.
 
-        A refused assignment ends dash at once and trips errexit in bash, so it is tried in a subshell first.
+        A refused assignment ends dash at once and trips errexit in bash, so it is tried in a subshell first. A value
+        with which no program could be started is set for the shell alone.
         """
         if not is_identifier(name):
             return
-        assignment = f"export {name}={quote(value)}"
+        verb = f"unset {name}; " if is_too_long(name, value) else "export "
+        assignment = f"{verb}{name}={quote(value)}"
         self.line(f"if ({assignment}) 2>/dev/null; then {assignment}; fi" if name in _GUARDED else assignment)
 
     def export_file(self, path: str) -> None:
@@ -215,14 +222,15 @@ class ShellWriter:
         self.line('done < "$GITLAB_ENV"')
 
 
-def wrap(body: str, *, shell: str, umask: str, trace: bool, legacy_eval: bool) -> str:
+def wrap(body: str, *, shell: str, umask: str, trace: bool, legacy_eval: bool, stack: int = 0) -> str:
     """Put a stage's commands into the script that a container runs.
 
     The body is evaluated in a subshell with stdin at its end, so a command cannot read what is meant for someone
     else, and `exit` ends the body alone; its status becomes the script's through errexit. The exit code is recorded
     by the agent that starts the script, so nothing here prints or traps it. `umask` is set unless it is empty.
     `trace` (`CI_DEBUG_TRACE`) is switched on within the body: outside, the shell would first print the body whole
-    as one argument of `eval`. `legacy_eval` is `FF_USE_LEGACY_BASH_EVAL`.
+    as one argument of `eval`. `legacy_eval` is `FF_USE_LEGACY_BASH_EVAL`. `stack` is how many KiB of stack programs
+    get at least, where the container may give them: their variables have a part of it.
     """
     body = quote(f"set -o xtrace\n{body}" if trace else body)
     subshell = f"(trap 'exit 1' TERM; eval {body})"
@@ -232,6 +240,7 @@ def wrap(body: str, *, shell: str, umask: str, trace: bool, legacy_eval: bool) -
         "trap 'exit 1' TERM",
         "",
         *([f"umask {umask}"] if umask else []),
+        *([_more_stack(stack)] if stack else []),
         "if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi",
         "set -o errexit",
         "set +o noclobber",
@@ -240,3 +249,8 @@ def wrap(body: str, *, shell: str, umask: str, trace: bool, legacy_eval: bool) -
         "",
     ]
     return "\n".join(lines)
+
+
+def _more_stack(kibibytes: int) -> str:
+    now = "$(ulimit -S -s)"
+    return f'[ "{now}" = unlimited ] || [ "{now}" -ge {kibibytes} ] || ulimit -S -s {kibibytes} 2>/dev/null || :'

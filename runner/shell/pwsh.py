@@ -7,6 +7,7 @@ what an agent starts: it puts the text into a file, for `pwsh -File` alone gives
 its standard input empty.
 """
 
+from runner.job.room import is_too_long
 from runner.shell.bash import GREEN, RED, RESET, ShellWriter, is_identifier, quote, quote_words
 
 COMMAND = ("pwsh", "-NoProfile", "-NoLogo", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File")
@@ -96,15 +97,17 @@ class PwshWriter:
     def export(self, name: str, value: str) -> None:
         """Set a variable for this script and for the programs it calls.
 
-        What is a variable of PowerShell's own, or no name of one, is there for programs only. An empty value is none
-        to them: that is .NET's doing before its version 9.
+        What is a variable of PowerShell's own, or no name of one, is there for programs only; a value with which none
+        could be started is there for the script only. An empty value is none to programs: that is .NET's doing before
+        its version 9.
         """
         if not name or "=" in name or "\0" in name:
             return
         if is_identifier(name) and name.lower() not in _TAKEN:
             self.line(f"${{{name}}} = {quote_pwsh(value)}")
-            self.line(f"${{env:{name}}} = ${{{name}}}")
-        else:
+            if not is_too_long(name, value):
+                self.line(f"${{env:{name}}} = ${{{name}}}")
+        elif not is_too_long(name, value):
             self.line(f"[System.Environment]::SetEnvironmentVariable({quote_pwsh(name)}, {quote_pwsh(value)})")
 
     def export_file(self, path: str) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from types import MappingProxyType
 
 from runner.job.outcome import JobConfigurationError
+from runner.job.room import ORDINARY_BYTES, STACK_KIBIBYTES, exported_bytes
 from runner.job.stages import Stage, container, step_stage
 from runner.shell.archives import (
     write_archive_cache,
@@ -71,6 +72,7 @@ def script_for(stage: str, context: ScriptContext) -> Script | None:
         # Where PowerShell traces, the shell around it would only print the whole script.
         trace=context.settings().debug_trace and not (context.uses_pwsh and container(stage) == "build"),
         legacy_eval=context.flag("FF_USE_LEGACY_BASH_EVAL"),
+        stack=STACK_KIBIBYTES if exported_bytes(context.variables) > ORDINARY_BYTES else 0,
     )
     return Script(stage, text)
 

@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from runner.job.payload import JobVariable
+import pytest
+
+from runner.job.payload import Job, JobVariable
 from runner.job.variables import Variable, Variables
 from runner.podspec.environment import build_environment, build_environment_secret, build_service_environment
+from runner.podspec.pod import build_pod, pod_warnings
+from runner.podspec.services import pod_services
 
 NAME = "runner-abcdefghi-project-77-concurrent-0-q1w2e3r4-environment"
 
@@ -102,3 +106,41 @@ def test_environment_never_holds_the_registries_passwords(make_request: Any) -> 
     assert build_environment(request.variables) == [{"name": "REGION", "value": "north"}]
     environment = build_service_environment(request.services[0], request, build_environment(request.variables))
     assert [entry["name"] for entry in environment if "valueFrom" in entry] == ["DOCKER_AUTH_CONFIG", "CONFIG"]
+
+
+def test_environment_leaves_the_longest_out_when_there_is_no_room_for_all(make_request: Any) -> None:
+    """A pod is an object of etcd, and what is in it is in each of its containers; services are told of."""
+    medium = [Variable(f"MEDIUM{number}", "x" * 40_000, public=True) for number in range(10)]
+    variables = Variables((*medium, Variable("SMALL", "s", public=True), Variable("LARGE", "x" * 100_000, public=True)))
+    alone = make_request(variables=variables)
+    services = pod_services((), Job.parse({"id": 1, "token": "t", "services": [{"name": "db"}]}), Variables())
+    beside = make_request(variables=variables, services=services)
+
+    assert [name for name in names(build_pod(alone), "build") if name[0] != "C"] == [
+        *(f"MEDIUM{number}" for number in range(10)),
+        "SMALL",
+        "LARGE",
+    ]
+    assert pod_warnings(alone) == ()
+    kept = [*(f"MEDIUM{number}" for number in range(4, 10)), "SMALL"]
+    assert [name for name in names(build_pod(beside), "build") if name[0] != "C"] == kept
+    assert [name for name in names(build_pod(beside), "svc-0") if name[0] != "C"] == kept
+    assert pod_warnings(beside) == (
+        "Too large for the pod, scripts have them and services do not: LARGE, MEDIUM0, MEDIUM1, MEDIUM2, MEDIUM3",
+    )
+
+
+@pytest.mark.parametrize(("length", "there"), [(131_065, True), (131_066, False)], ids=["just so", "too long"])
+def test_environment_has_no_variable_with_which_no_container_starts(
+    make_request: Any, length: int, there: bool
+) -> None:
+    """Linux takes 128 KiB of one."""
+    request = make_request(variables=Variables((Variable("LARGE", "x" * length, public=True),)))
+
+    assert ("LARGE" in names(build_pod(request), "build")) is there
+
+
+def names(pod: Any, container: str) -> list[str]:
+    """The names of a container's variables, in order."""
+    (found,) = (each for each in pod["spec"]["containers"] if each["name"] == container)
+    return [entry["name"] for entry in found.get("env", [])]

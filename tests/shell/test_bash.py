@@ -140,15 +140,44 @@ def test_odd_name_is_left_out(shell: str, name: str, tmp_path: Path) -> None:
 
 
 @shells
-@pytest.mark.parametrize("name", ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"])
-def test_read_only_name_does_not_end_the_stage(shell: str, name: str, tmp_path: Path) -> None:
-    """Some shell or other keeps these to itself."""
+@pytest.mark.parametrize("value", ["4711", "a b"], ids=["number", "words"])
+@pytest.mark.parametrize(
+    "name", ["BASHOPTS", "BASH_VERSINFO", "EUID", "HISTCMD", "OPTIND", "PPID", "SHELLOPTS", "SRANDOM", "UID"]
+)
+def test_read_only_name_does_not_end_the_stage(shell: str, name: str, value: str, tmp_path: Path) -> None:
+    """Some shell or other keeps these to itself, or takes numbers only."""
     writer = ShellWriter()
-    writer.export(name, "4711")
+    writer.export(name, value)
     writer.verbatim("echo still here")
     done = run(shell, wrapped(writer.text()), tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"still here\n", b"")
+
+
+@shells
+def test_a_value_that_no_program_can_have_is_the_shells_alone(shell: str, tmp_path: Path) -> None:
+    """With one of more than 128 KiB no program would start; also where the image has a variable of that name."""
+    writer = ShellWriter()
+    writer.export("BIG", "x" * 131072)
+    writer.verbatim("/bin/echo ${#BIG}; env | sed -n '/^BIG=/p'")
+    done = run(shell, f"BIG=small; export BIG\n{wrapped(writer.text())}", tmp_path)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"131072\n", b"")
+
+
+@shells
+@pytest.mark.parametrize("limit", ["8192", "65536"])
+def test_stack_has_room_for_large_variables(shell: str, limit: str, tmp_path: Path) -> None:
+    """Programs get variables of 5 MiB in all; a larger stack is left as it is."""
+    writer = ShellWriter()
+    for number in range(50):
+        writer.export(f"BIG{number}", "x" * 100_000)
+    writer.verbatim("/bin/echo ${#BIG49}; ulimit -S -s")
+    text = wrap(writer.text(), shell="bash", umask="", trace=False, legacy_eval=False, stack=32768)
+    done = run(shell, f"ulimit -S -s {limit}\n{text}", tmp_path)
+
+    expected = "32768" if limit == "8192" else limit
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"100000\n{expected}\n".encode(), b"")
 
 
 @shells

@@ -121,6 +121,17 @@ def carried(stage: str, context: ScriptContext) -> str:
     return told.replace(context.builds_dir, "/r")
 
 
+def test_a_value_that_no_program_can_have_is_the_scripts_alone(tmp_path: Path) -> None:
+    """With one of more than 128 KiB no program would start."""
+    long = "x" * 131072
+    context = make_context(tmp_path, Variable("BIG", long), Variable("a.b", long), job=steps(script=["make"]))
+    text = carried("step_script", context)
+
+    assert f"${{BIG}} = '{long}'\n" in text
+    assert "${env:BIG}" not in text
+    assert "a.b" not in text
+
+
 def test_a_step_is_this_text(tmp_path: Path) -> None:
     """A small script whole: what the shell is told, variables, GITLAB_ENV, the directory, announced commands."""
     context = make_context(

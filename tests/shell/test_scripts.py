@@ -463,3 +463,20 @@ def test_ownership_follows_the_mark(shell: str, debug: bool, tmp_path: Path) -> 
     assert done.returncode == 0
     assert (f"Setting ownership for {tmp_path}/builds to {owner}\n" in done.stdout) is debug
     assert (tmp_path / "called").read_text() == f"-R {owner} {tmp_path}/builds\n"
+
+
+@shells
+def test_variables_of_five_mebibytes_go_to_programs(shell: str, tmp_path: Path) -> None:
+    """Where a stack of ordinary size would not have room for them."""
+    large = [Variable(f"BIG{number}", "x" * 100_000) for number in range(50)]
+    done = run("step_script", make_context(tmp_path, *large, job=step("env | grep -c ^BIG")), shell)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\n50\n")
+
+
+@pytest.mark.parametrize(("size", "expected"), [(90_000, False), (110_000, True)], ids=["ordinary", "large"])
+def test_the_stack_grows_only_for_large_variables(size: int, expected: bool) -> None:
+    """Threads of the job's programs take theirs from it."""
+    variables = [Variable(f"BIG{number}", "x" * size) for number in range(11)]
+    assert ("ulimit" in text_of("step_script", make_context("/r", *variables, job=step("true")))) is expected
