@@ -171,10 +171,10 @@ CASES = {
         },
     ),
     "job's timeout": Case(
-        BEFORE.replace("1h0m0s", "15s")
+        BEFORE.replace("1h0m0s", "6s")
         + script(BEGAN[: -len("01O \n")])
-        + f"00O {E}ERROR: Job failed: execution took longer than 15s seconds{R}\n",
-        {"script": BEGUN, "after_script": ["echo $CI_JOB_STATUS"], "timeout": 15},
+        + f"00O {E}ERROR: Job failed: execution took longer than 6s seconds{R}\n",
+        {"script": BEGUN, "after_script": ["echo $CI_JOB_STATUS"], "timeout": 6},
     ),
     "system failure": Case(
         HEADER

@@ -243,13 +243,14 @@ async def test_a_cancel_in_every_stage(cluster: Cluster, s3: S3, stage: str, for
 
 async def test_a_jobs_own_timeout_ends_it_wherever_it_is(cluster: Cluster) -> None:
     """Nothing follows it, as GitLab counts no second more: no after_script, no artifacts, no cleanup; no pod stays."""
+    timeout = 15 if cluster.is_real else 6
     async with cluster.harness() as h:
         job = await h.run(
             script=["echo begun", WAITING],
             after_script=AFTER,
             variables=PLAIN,
             artifacts=[artifact("out", when="always")],
-            timeout=15,
+            timeout=timeout,
             within=60,
         )
         await h.wait_until_empty()
@@ -257,4 +258,4 @@ async def test_a_jobs_own_timeout_ends_it_wherever_it_is(cluster: Cluster) -> No
     assert (job.state, job.failure_reason) == ("failed", "job_execution_timeout"), job.text
     assert "\nbegun\n" in job.text
     assert sections(job) == [*BEFORE, "step_script"]
-    assert job.text.rstrip().endswith("ERROR: Job failed: execution took longer than 15s seconds")
+    assert job.text.rstrip().endswith(f"ERROR: Job failed: execution took longer than {timeout}s seconds")

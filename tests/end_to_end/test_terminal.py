@@ -144,7 +144,7 @@ async def test_terminal_ends_when_the_manager_has_to_go(cluster: Cluster, stayin
 
 async def test_terminal_ends_at_the_jobs_own_time_out(cluster: Cluster) -> None:
     """What is left of the job's time bounds the stay."""
-    async with talking(cluster, timeout=8) as (_, talk):
+    async with talking(cluster, timeout=8 if cluster.is_real else 5) as (_, talk):
         await talk.type("echo $((6 * 7))", wait=b"42\r\n")
         await talk.end_script()
         assert await closed(talk.socket)

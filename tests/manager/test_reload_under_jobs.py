@@ -124,13 +124,13 @@ async def test_reload_when_many_jobs_run(tmp_path: Path) -> None:
 async def test_drain_when_many_jobs_run() -> None:
     """All that run finish, and none that waits is taken, though there are slots for it."""
     go_on = anyio.Event()
-    async with harness(kubelet=standing(go_on), concurrent=JOBS + 10) as h:
-        jobs = await running_jobs(h, JOBS)
+    async with harness(kubelet=standing(go_on), concurrent=30) as h:
+        jobs = await running_jobs(h, 20)
         h.manager.drain()
         with anyio.fail_after(10):
             while any(row.under_way for row in h.manager.questions()):
                 await anyio.wait_all_tasks_blocked()
-        late = [h.queue(script=["true"]) for _ in range(20)]
+        late = [h.queue(script=["true"]) for _ in range(10)]
         go_on.set()
         for job in jobs:
             await job.wait_finished(timeout=60)
