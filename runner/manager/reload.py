@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class ConfigWatch:
     async def _load(
         self, apply: Callable[[Config], Awaitable[Change]], refused: Callable[[], None], *, asked: bool
     ) -> None:
-        reading = await anyio.to_thread.run_sync(read, self._path)
+        reading = await anyio.to_thread.run_sync(read_again, self._path)
         if reading.digest == self._judged and not asked:
             return
         self._judged = reading.digest
@@ -155,6 +156,18 @@ def read(path: Path) -> Reading:
         trouble = f"{path} cannot be read: {(error.strerror or type(error).__name__).lower()}."
     except UnicodeDecodeError as error:
         trouble = f"{path} is not UTF-8 at byte {error.start}; TOML files are."
+    return Reading(None, trouble, trouble)
+
+
+def read_again(path: Path) -> Reading:
+    """Read a configuration that was read before: what is given once, or never ends, is not waited for."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        mode = stat.S_IFREG  # `read` tells what hinders
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return read(path)
+    trouble = f"{path} is no file that can be read again."
     return Reading(None, trouble, trouble)
 
 

@@ -18,7 +18,7 @@ from runner.config.findings import ConfigError
 from runner.config.model import Config
 from runner.manager import reload
 from runner.manager.config_file import ConfigFileError
-from runner.manager.reload import ConfigWatch, Stamp
+from runner.manager.reload import ConfigWatch, Stamp, read_again
 from runner.manager.runners import Change
 
 INTERVAL = 0.01
@@ -270,3 +270,9 @@ def test_first_when_the_file_is_a_link_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "config.toml").symlink_to("none")
     with pytest.raises(ConfigFileError, match="cannot be read: no such file or directory"):
         ConfigWatch(tmp_path / "config.toml").first()
+
+
+def test_read_again_when_the_file_has_become_a_pipe(tmp_path: Path) -> None:
+    """Nobody may ever write into it, and a thread that reads it could not be ended."""
+    os.mkfifo(tmp_path / "config.toml")
+    assert read_again(tmp_path / "config.toml").trouble == f"{tmp_path}/config.toml is no file that can be read again."
