@@ -83,10 +83,12 @@ def command(config: Path | None, **values: Any) -> int:
         RegisterError,
         FlagValueError,
         ConfigFileError,
-        EditError,
         CoordinatorError,
     ) as error:
         say("error", f"Registering runner... failed: {error}")
+        return 1
+    except EditError as error:
+        say("error", f"Registering runner... failed: the configuration cannot be edited: {error}", ConfigFile=path)
         return 1
     except KeyboardInterrupt:
         say("error", "Registering runner... failed: interrupted, and nothing was written.")

@@ -321,10 +321,11 @@ async def test_what_cannot_be_is_told_before_gitlab_is_asked(
 
 
 async def test_broken_file_is_not_touched(gitlab: GitLabServer, runner: CommandLine) -> None:
-    """Nor is GitLab asked."""
+    """Nor is GitLab asked; the sentence names the file."""
     runner.config.write_text("concurrent = \n")
     done = await runner(*arguments(gitlab))
     assert (done.code, runner.config.read_text()) == (1, "concurrent = \n")
+    assert f"={runner.config}" in done.err
     assert not gitlab.requests
 
 
