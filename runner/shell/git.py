@@ -66,6 +66,21 @@ def write_home(writer: ShellWriter, context: ScriptContext) -> None:
         writer.export("HOME", context.temp_dir)
 
 
+def write_safe_directory(writer: ShellWriter, context: ScriptContext) -> None:
+    """Let git in the user's own image take sources that are another user's: the helper's, as a rule root's.
+
+    Of submodules git wants each one named, so that all folders are safe then. Where there is no home to write to, git
+    is told by the environment, which it takes since 2.38.
+    """
+    settings = context.settings()
+    if context.config.safe_directory_checkout is False or settings.git_strategy in {"none", "empty"}:
+        return
+    safe = quote("*" if recursion(settings) is not None else context.project_dir)
+    with writer.when(f"[ ! -O {quote(context.project_dir)} ] && command -v git >/dev/null 2>&1"):
+        told = f"GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0={safe}"
+        writer.line(f"git config --global --add safe.directory {safe} 2>/dev/null || export {told}")
+
+
 def write_clear_worktree(writer: ShellWriter, context: ScriptContext) -> None:
     """Write what runs before the second attempt: a work tree may be what made the first one fail."""
     writer.notice("Deleting tracked and untracked files...")

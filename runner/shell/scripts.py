@@ -29,6 +29,7 @@ from runner.shell.git import (
     write_git_cleanup,
     write_home,
     write_project_cleanup,
+    write_safe_directory,
 )
 from runner.shell.git_config import EXTERNAL_CONFIG
 from runner.shell.prologue import (
@@ -115,8 +116,6 @@ def _write_step(writer: ShellWriter, context: ScriptContext, *, stage: str) -> b
     # The runner itself expands a release's commands: they are GitLab's, made from the `release` keyword.
     script = tuple(map(context.variables.expand, step.script)) if step.name == "release" else step.script
     with _users_shell(writer, context, stage) as user:
-        write_prologue(user, context)
-        user.change_directory(context.project_dir)
         _write_configured(user, context, context.config.pre_build_script, "pre_build_script")
         write_commands(user, context, script, section="script_step")
         _write_configured(user, context, context.config.post_build_script, "post_build_script")
@@ -125,11 +124,17 @@ def _write_step(writer: ShellWriter, context: ScriptContext, *, stage: str) -> b
 
 @contextmanager
 def _users_shell(writer: ShellWriter, context: ScriptContext, stage: str) -> Iterator[Writer]:
-    """Write what is written inside in the shell of the user's commands."""
+    """Write what is written inside in the shell of the user's commands, behind the variables and in the project."""
     if not context.uses_pwsh:
+        write_prologue(writer, context)
+        write_safe_directory(writer, context)
+        writer.change_directory(context.project_dir)
         yield writer
         return
+    write_safe_directory(writer, context)
     user = PwshWriter()
+    write_prologue(user, context)
+    user.change_directory(context.project_dir)
     yield user
     text = wrap_pwsh(user.text(), trace=context.settings().debug_trace)
     write_pwsh(writer, text, path=context.temporary(f"{stage}{SUFFIX}"), replace=True)
@@ -145,8 +150,6 @@ def _write_after_script(writer: ShellWriter, context: ScriptContext) -> bool:
     if step is None or not step.script:
         return False
     with _users_shell(writer, context, Stage.AFTER_SCRIPT) as user:
-        write_prologue(user, context)
-        user.change_directory(context.project_dir)
         user.notice("Running after script...")
         write_commands(user, context, step.script, section="after_script_step")
     return True

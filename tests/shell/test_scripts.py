@@ -99,6 +99,10 @@ def test_step_script_is_this_text() -> None:
         "while IFS=' \t' read -r gitlab_env_line || [ -n \\\"\\$gitlab_env_line\\\" ]; do\n"
         '  if (export -- \\"\\$gitlab_env_line\\") 2>/dev/null; then export -- \\"\\$gitlab_env_line\\"; fi\n'
         'done < \\"\\$GITLAB_ENV\\"\n'
+        "if [ ! -O /r/builds/app ] && command -v git >/dev/null 2>&1; then\n"
+        "  git config --global --add safe.directory /r/builds/app 2>/dev/null || "
+        "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=/r/builds/app\n"
+        "fi\n"
         "cd /r/builds/app\n"
         "printf '%s\\\\n' '\x1b[32;1m\\$ make\x1b[0;m'\n"
         "make\n"

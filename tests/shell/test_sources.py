@@ -448,6 +448,33 @@ def test_every_stage_works_in_another_user_s_directory(place: Place, home: str) 
     assert (done.code, done.errors, (work / "untracked").exists()) == (0, "", False)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("home", "submodules", "code"),
+    [("home", "none", 0), ("", "none", 0), ("nonexistent", "normal", 0), ("home", "not wanted", 128)],
+    ids=["at home", "without a home", "of submodules", "not wanted"],
+)
+def test_git_of_the_job_takes_sources_of_another_user(
+    place: Place, shell: str, home: str, submodules: str, code: int
+) -> None:
+    """The helper brings them, as a rule as root, and the image's user is often another."""
+    sha = place.commit("one")
+    unwanted = submodules == "not wanted"
+    settings = Variable("GIT_SUBMODULE_STRATEGY", "none" if unwanted else submodules)
+    config = {"safe_directory_checkout": False} if unwanted else {}
+    script = {"steps": [{"name": name, "script": ["git log -1 --format=%s"]} for name in ("script", "after_script")]}
+    context = place.context(sha, settings, config=config, **script)
+    assert place.run(context).code == 0
+    work = place.root / place.project
+    for path in (work, work / ".git"):
+        os.chown(path, 4711, 4711)
+    place.environment["HOME"] = home and str(place.root / home)
+    for stage in ("step_script", "after_script"):
+        done = place.run(context, stage, shell=shell)
+        assert (done.code, done.lines[-1] == "one") == (code, not code), done.errors
+
+
 @pytest.mark.parametrize(("configured", "marked"), [(None, True), (True, True), (False, False)])
 def test_directory_is_marked_as_safe(place: Place, configured: bool | None, marked: bool) -> None:
     """The helper may run as someone else than whoever made the volume; `safe_directory_checkout = false` leaves it."""
