@@ -462,9 +462,9 @@ def test_git_of_the_job_takes_sources_of_another_user(
     sha = place.commit("one")
     unwanted = submodules == "not wanted"
     settings = Variable("GIT_SUBMODULE_STRATEGY", "none" if unwanted else submodules)
-    config = {"safe_directory_checkout": False} if unwanted else {}
-    script = {"steps": [{"name": name, "script": ["git log -1 --format=%s"]} for name in ("script", "after_script")]}
-    context = place.context(sha, settings, config=config, **script)
+    config: dict[str, object] = {"safe_directory_checkout": False} if unwanted else {}
+    steps = [{"name": name, "script": ["git log -1 --format=%s"]} for name in ("script", "after_script")]
+    context = place.context(sha, settings, config=config, steps=steps)
     assert place.run(context).code == 0
     work = place.root / place.project
     for path in (work, work / ".git"):
