@@ -226,7 +226,7 @@ async def test_the_whole_log(cluster: Cluster, case: Case) -> None:
     async with cluster.harness(keep_alive_interval=0.2) as h:
         assert h.cluster is not None
         if case.refuse_pods:
-            h.cluster.faults.add(FaultRule("POST", "/pods$", Reply(403)))
+            h.cluster.faults.add(FaultRule("POST", "/pods$", Reply(403), times=2))
         job = h.queue(**{"variables": PLAIN, **case.job})
         if case.cancel:
             await job.wait(lambda record: "begun" in record.text.splitlines(), timeout=30)
