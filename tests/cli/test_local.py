@@ -18,6 +18,8 @@ from runner.cli.local_cluster import own_address
 from runner.cli.main import main
 from runner.testing.kubernetes import KubernetesServer
 
+ROOT = Path(__file__).parents[2]
+
 pytestmark = pytest.mark.slow
 
 Repository = Callable[..., Path]
@@ -387,6 +389,25 @@ def test_a_cluster_that_is_not_there_gives_a_sentence(repository: Repository, ru
     assert err.startswith(f"Error: The cluster of {kubeconfig} gives no answer: ")
     kubeconfig.write_text("{")
     assert "cannot be used" in run("--kubeconfig", str(kubeconfig))[2]
+
+
+@pytest.mark.slow
+def test_the_repositorys_own_pipeline_passes(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has what users' pipelines have: needs, a matrix, cache, artifacts, a dotenv report and a service."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    git(tmp_path, "clone", "-q", str(ROOT), "clone")
+    monkeypatch.chdir(tmp_path / "clone")
+    code, out, _ = run("--verbose")
+    assert code == 0, out
+    for told in (
+        "Created cache",
+        "Successfully extracted cache",
+        'Uploading artifacts as "dotenv"',
+        "dial succeeded on",
+    ):
+        assert told in out
+    assert [row[2] for row in columns(out)] == ["success"] * 7
 
 
 def test_artifacts_and_variables_pass_between_jobs(repository: Repository, run: Run) -> None:
