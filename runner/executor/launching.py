@@ -234,8 +234,8 @@ class PodLaunch:
     async def _create_pod(self, resources: Resources) -> Manifest:
         """Create the pod; where the cluster has no root, with a helper that is whoever its image or the cluster says.
 
-        OpenShift gives all containers of a namespace one user, so that its helper does without. What a cluster objects to
-        only its words tell, so whatever it forbids is asked for once more without root; its second answer counts.
+        OpenShift gives all containers of a namespace one user, so that its helper does without. What a cluster objects
+        to only its words tell, so whatever it forbids is asked for once more without root; its second answer counts.
         """
         make = partial(resources.create, "pods", timeout=CREATE_TIMEOUT)
         try:
