@@ -28,6 +28,7 @@ from runner.status.address import ListenError
 from runner.terminal.addresses import SessionServerError
 
 if TYPE_CHECKING:
+    from runner.config.findings import Finding
     from runner.manager.runners import Change
 
 log = structlog.get_logger()
@@ -69,7 +70,8 @@ def command(kubeconfig: str | None, working_directory: str | None, **flags: Any)
         raise click.ClickException(f"{kubeconfig} is not there. Name a kubeconfig with --kubeconfig.")
     settings = _settings(flags)
     watch = ConfigWatch(settings.config)
-    return anyio.run(_serve, _read_config(watch), watch, settings, kubeconfig)
+    config, warnings = _read_config(watch)
+    return anyio.run(_serve, config, warnings, watch, settings, kubeconfig)
 
 
 def _settings(flags: dict[str, Any]) -> ProcessSettings:
@@ -81,19 +83,16 @@ def _settings(flags: dict[str, Any]) -> ProcessSettings:
         raise FlagError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
 
 
-def _read_config(watch: ConfigWatch) -> Config:
-    """Read the configuration; what is wrong goes to stderr line by line, and an error ends the process with 1."""
+def _read_config(watch: ConfigWatch) -> tuple[Config, tuple[Finding, ...]]:
+    """Read the configuration and what there is to warn of; errors go to stderr line by line, and end it with 1."""
     try:
-        config, warnings = watch.first()
+        return watch.first()
     except ConfigFileError as error:
         raise click.ClickException(str(error)) from None
     except ConfigError as error:
         for finding in error.findings:
             click.echo(f"{finding.severity}: {finding}", err=True)
         sys.exit(1)
-    for finding in warnings:
-        click.echo(f"warning: {finding}", err=True)
-    return config
 
 
 def _address(settings: ProcessSettings, config: Config) -> str:
@@ -103,7 +102,13 @@ def _address(settings: ProcessSettings, config: Config) -> str:
     return settings.listen_address or config.listen_address or settings.metrics_server
 
 
-async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, kubeconfig: str | None) -> int:
+async def _serve(
+    config: Config,
+    warnings: tuple[Finding, ...],
+    watch: ConfigWatch,
+    settings: ProcessSettings,
+    kubeconfig: str | None,
+) -> int:
     from runner.manager.assemble import assemble, registrar_for
     from runner.manager.collector import settle
     from runner.manager.system_id import system_id
@@ -116,6 +121,8 @@ async def _serve(config: Config, watch: ConfigWatch, settings: ProcessSettings, 
     status = open_status(_address(settings, config), system_id=this, revision=REVISION)
     setup_logging(level=level, form=form, on_line=status.board.meter.logged)
     log.info("starting", version=__version__, config=str(settings.config), runners=len(config.runners))
+    for finding in warnings:
+        log.warning(str(finding))
     if watch.waiting:
         log.error(watch.waiting)
     manager = assemble(

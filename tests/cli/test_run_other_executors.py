@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -97,11 +98,13 @@ async def test_file_of_other_executors_alone_starts_and_says_so(tmp_path: Path) 
     async with GitLabServer() as gitlab:
         (tmp_path / "config.toml").write_text(OTHERS.format(url=gitlab.url))
         command = [sys.executable, "-m", "runner", "run", "--config", str(tmp_path / "config.toml")]
-        async with await anyio.open_process(command, stdout=PIPE, stderr=STDOUT) as process:
-            said = await printed(process, b"taking jobs")
+        environ = {**os.environ, "LOG_FORMAT": "json"}
+        async with await anyio.open_process(command, stdout=PIPE, stderr=STDOUT, env=environ) as process:
+            lines = (await printed(process, b"taking jobs")).splitlines()
             process.send_signal(signal.SIGTERM)
             await printed(process)
             assert await process.wait() == 0
+        said = "\n".join(json.loads(line)["msg"] for line in lines)  # what there is to warn of has the log's form too
         assert "none of the runners is for this service" in said
         assert [line for line in NAMED if line not in said] == [], said
         assert not gitlab.requests
