@@ -61,6 +61,8 @@ class Sweeper:
                 await self.sweep()
             except KubeError as error:
                 self._tell(error)
+            except Exception as error:  # noqa: BLE001 -- tidying up must not end the jobs that run
+                log.error("a fault of this program ended a sweep", fault=type(error).__name__)  # noqa: TRY400 -- an object's words may be anything
             await anyio.sleep(self._interval)
 
     async def sweep(self) -> None:

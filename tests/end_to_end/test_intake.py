@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from runner.testing.faults import FaultRule, Reply
@@ -73,3 +74,43 @@ async def test_the_next_job_runs_while_the_end_of_the_last_one_is_reported(clust
         h.gitlab.faults.clear()
         await first.wait_finished(timeout=60)
         assert first.state == "success"
+
+
+FULL = 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
+
+
+@pytest.mark.only_on("embedded")
+@pytest.mark.parametrize(
+    ("end", "state", "reason"),
+    [
+        ("cancel", "canceled", "unknown_failure"),
+        ("abort", "canceled", None),
+        ("time-out", "failed", "job_execution_timeout"),
+        ("the process's end", "failed", "runner_interrupted"),
+        ("drain, then room", "success", None),
+    ],
+)
+async def test_a_job_that_waits_for_room_can_be_ended(
+    cluster: Cluster, end: str, state: str, reason: str | None
+) -> None:
+    """Like any other; a manager that takes no more jobs waits for it, and nothing is left."""
+    status = {"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": FULL}
+    full = FaultRule(
+        "POST", "/pods$", Reply(403, {"Content-Type": "application/json"}, orjson.dumps(status)), times=None
+    )
+    async with KubernetesServer(kubelet=ScriptedKubelet()) as server:
+        server.faults.add(full)
+        async with cluster.harness(cluster=server, keep_alive_interval=0.5) as h:
+            job = h.queue(variables=NO_SOURCES, timeout=5 if end == "time-out" else 600)
+            await job.wait_trace(b"waits for room", timeout=20)
+            if end in ("cancel", "abort"):
+                job.cancel(force=end == "abort")
+            elif end == "the process's end":
+                h.manager.abort()
+            elif end == "drain, then room":
+                h.manager.drain()
+                server.faults.clear()
+            await job.wait_finished(timeout=40)
+            assert (job.state, job.failure_reason) == (state, reason), job.text
+            assert h.gitlab.violations == []
+            await h.wait_until_empty()

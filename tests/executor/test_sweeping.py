@@ -13,6 +13,7 @@ import structlog
 from runner.config.model import RunnerConfig
 from runner.executor.cluster import Cluster
 from runner.executor.sweeping import Sweeper
+from runner.kube.client import KubeClient
 from runner.testing.kubernetes import KubernetesServer
 from tests.executor.opened import Opened, serving
 from tests.executor.parts import pod_manifest
@@ -81,3 +82,29 @@ async def test_missing_rights_are_told_once_and_used_when_they_come(server: Kube
             group.cancel_scope.cancel()
     assert [line["log_level"] for line in lines] == ["warning", "info"]
     assert "namespaces/ci-job-7" not in server.objects("namespaces")
+
+
+async def test_sweeping_goes_on_after_a_fault(opened: Opened) -> None:
+    """Whatever an object looks like, the jobs that run do not suffer."""
+    tries = 0
+
+    class Odd(Cluster):
+        async def client(self) -> KubeClient:
+            nonlocal tries
+            tries += 1
+            raise TypeError("a secret")
+
+    async with serving(opened) as cluster:
+        odd = Odd(cluster._connect, cluster._make_informer)
+        with structlog.testing.capture_logs() as lines:
+            async with anyio.create_task_group() as group:
+                group.start_soon(sweeper(odd, interval=0.01).run)
+                with anyio.fail_after(10):
+                    while tries < 2:
+                        await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+    assert lines[0] == {
+        "event": "a fault of this program ended a sweep",
+        "fault": "TypeError",
+        "log_level": "error",
+    }
