@@ -138,7 +138,8 @@ def _text_value(value: object) -> str:
 def render_like_runner(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
     """Write a line in the original's form: colour, prefix, padded message, then the fields in alphabetical order.
 
-    Much of what is told was written by others: control characters in it are shown, not sent.
+    Much of what is told was written by others: control characters in it are shown, not sent, and further lines stand to
+    the right of where ours begin.
     """
     level = str(event.pop("level", "info"))
     event.pop("time", None)
@@ -152,7 +153,9 @@ def render_like_runner(_logger: object, _method: str, event: MutableMapping[str,
 
 def _shown(value: object) -> str:
     text = str(value)
-    return text if text.isprintable() else _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    if text.isprintable():
+        return text
+    return "\n    ".join(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], line) for line in text.split("\n"))
 
 
 def job_fields(job: Job, runner: RunnerConfig) -> dict[str, object]:

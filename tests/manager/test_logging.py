@@ -38,7 +38,7 @@ def _restored() -> Iterator[None]:
                 "job": "x\n\x1b[31;1mERROR: \x9b\u2028é",
                 "exception": "T\r\n x\x1bc",
             },
-            "a\\x1b[2Jb" + " " * 41 + "\x1b[0;m  job\x1b[0;m=x\\n\\x1b[31;1mERROR: \\x9b\\u2028é\nT\n x\\x1bc",
+            "a\\x1b[2Jb" + " " * 41 + "\x1b[0;m  job\x1b[0;m=x\n    \\x1b[31;1mERROR: \\x9b\\u2028é\nT\n x\\x1bc",
         ),
     ],
     ids=["info", "error", "exception", "foreign text"],
