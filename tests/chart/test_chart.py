@@ -208,9 +208,9 @@ def test_monitors_find_what_they_scrape() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"token": {"value": TOKEN}}, "config"),
-        ({**VALUES, "token": {}}, "token"),
-        ({**VALUES, "token": {"value": TOKEN, "existingSecret": "too"}}, "token"),
+        ({"token": {"value": TOKEN}}, "config is empty: give a config.toml with --set-file config=config.toml."),
+        ({**VALUES, "token": {}}, "there is no token: name a Secret that has it with token.existingSecret"),
+        ({**VALUES, "token": {"value": TOKEN, "existingSecret": "too"}}, "are both set: keep one of them."),
         ({**VALUES, "replica": 2}, "replica"),
         ({**VALUES, "replicas": "2"}, "replicas"),
         ({**VALUES, "config": "no toml ="}, "config is no TOML"),
@@ -223,6 +223,33 @@ def test_wrong_values_are_refused(values: dict[str, Any], words: str) -> None:
     """What cannot work is refused before anything is installed, with the name of the key."""
     with pytest.raises(helm.HelmError, match=re.escape(words)):
         render(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        pytest.param(
+            VALUES, ["up to 10 jobs", "http://localhost:9252/", "port-forward deployment/runner 9252"], id="few"
+        ),
+        pytest.param(TERMINALS, ["runner.example.com:9000", "the Service runner-session-server"], id="terminals"),
+    ],
+)
+def test_notes_say_what_to_do_next(values: dict[str, Any], wanted: list[str]) -> None:
+    """Logs, the page, and where GitLab has to reach; nothing about what is not there."""
+    with helm.Chart.load(str(ROOT / "charts/runner")) as chart:
+        [notes] = [
+            text
+            for name, text in chart.render(values, name="runner", namespace="ci").items()
+            if name.endswith("NOTES.txt")
+        ]
+        bare = {**VALUES, "metrics": {"enabled": False}}
+        [less] = [
+            text
+            for name, text in chart.render(bare, name="runner", namespace="ci").items()
+            if name.endswith("NOTES.txt")
+        ]
+    assert all(words in notes for words in wanted)
+    assert not {"localhost", "GitLab"} & set(less.split())
 
 
 def test_lint_finds_nothing() -> None:

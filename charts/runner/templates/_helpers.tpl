@@ -33,8 +33,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* What the schema cannot say: the configuration is TOML, and its jobs run where the Role is. */}}
+{{/* What the schema cannot say, or not in a sentence: there is a configuration and one token, it is TOML, and its jobs run where the Role is. */}}
 {{- define "runner.check" -}}
+{{- if not .Values.config }}{{ fail "config is empty: give a config.toml with --set-file config=config.toml." }}{{ end -}}
+{{- if and .Values.token.value .Values.token.existingSecret }}{{ fail "token.value and token.existingSecret are both set: keep one of them." }}{{ end -}}
+{{- if not (or .Values.token.value .Values.token.existingSecret) }}{{ fail "there is no token: name a Secret that has it with token.existingSecret, or give token.value." }}{{ end -}}
 {{- $config := fromToml .Values.config -}}
 {{- if hasKey $config "Error" }}{{ fail (printf "config is no TOML: %s" (get $config "Error")) }}{{ end -}}
 {{- if not (get $config "runners") }}{{ fail "config has no [[runners]]." }}{{ end -}}
