@@ -150,6 +150,7 @@ async def test_terminal_ends_at_the_jobs_own_time_out(cluster: Cluster) -> None:
         assert await closed(talk.socket)
         await talk.job.wait_finished()
         assert (talk.job.state, "will time out in 1m0s" in talk.job.text) == ("success", False)
+        assert "terminal session timed out (maximum time allowed - " in talk.job.text
 
 
 async def test_port_of_the_image_is_reached(cluster: Cluster) -> None:

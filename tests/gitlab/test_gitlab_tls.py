@@ -5,7 +5,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -363,3 +363,40 @@ def test_text_around_the_certificates_is_no_reason_to_reject_them(authority: Aut
     key = (authority.directory / "ca.key").read_text()
     mixed.write_text("# ours\n" + key + authority.ca_file.read_text() + "# é end\n", encoding="utf-8")
     assert TlsSetup(TlsFiles(ca_file=str(mixed))).finding == ""
+
+
+def test_file_that_was_replaced_by_one_as_old_and_as_long_is_another(tmp_path: Path) -> None:
+    """A mounted secret that is swapped may have the times of the one before."""
+    file = tmp_path / "ca.pem"
+    file.write_text("one")
+    before = TlsFiles(ca_file=str(file)).fingerprint()
+    beside = tmp_path / "beside"
+    beside.write_text("two")
+    times = file.stat()
+    os.utime(beside, ns=(times.st_atime_ns, times.st_mtime_ns))
+    beside.replace(file)
+    assert TlsFiles(ca_file=str(file)).fingerprint() != before
+
+
+def shake_hands(setup: TlsSetup, server: ssl.SSLContext, name: str) -> None:
+    """Let a client and a server speak TLS with each other, in memory."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = setup.context.wrap_bio(back, there, server_hostname=name)
+    far = server.wrap_bio(there, back, server_side=True)
+    for side in (client, far, client, far):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+
+
+def test_chain_of_a_proxy_is_none_of_a_jobs_business(authority: Authority) -> None:
+    """What jobs are given is what GitLab has shown."""
+    chains = []
+    for name in ("proxy.test", "gitlab.test"):
+        setup = TlsSetup(TlsFiles(), origin="https://gitlab.test")
+        setup.context.load_verify_locations(authority.ca_file)
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(*authority.issue(name, subject_names=f"DNS:{name}"))
+        shake_hands(setup, server, name)
+        chains.append(setup.chain_pem())
+    assert chains[0] == ""
+    assert chains[1].count("BEGIN CERTIFICATE") == 2

@@ -15,9 +15,11 @@ from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.features import ClientInfo
 from runner.gitlab.tls import TlsFiles
 from runner.gitlab.transport import ClientPool
+from runner.job.payload import Job
 from runner.job.verdict import Evidence
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
+from runner.manager.sessions import Sessions
 from runner.testing.gitlab import GitLabServer
 from tests.manager.parts import NoCaches, Room
 
@@ -88,13 +90,18 @@ async def test_serve_when_a_job_cannot_be_ended(gitlab: GitLabServer) -> None:
 
 async def test_serve_when_a_job_asks_for_what_cannot_be(gitlab: GitLabServer) -> None:
     """It is refused before anything is made for it, with a reason that GitLab knows."""
-    room = Room()
+
+    class Noting(Sessions):
+        def drop(self, job: Job) -> None:
+            dropped.append(job.id)
+
+    room, dropped = Room(), list[int]()
     job = gitlab.queue(variables={**NO_SOURCES, "GIT_CLONE_PATH": "/elsewhere"})
-    async with managing(gitlab, room, max_jobs=1):
+    async with managing(gitlab, room, max_jobs=1, sessions=Noting()):
         await job.wait_finished()
     assert (job.state, job.failure_reason) == ("failed", "runner_configuration_error")
     assert "GIT_CLONE_PATH" in job.text
-    assert room.did == []
+    assert (room.did, dropped) == ([], [job.id])
 
 
 async def test_drain_when_a_job_runs(gitlab: GitLabServer) -> None:

@@ -162,16 +162,18 @@ class Office:
 
     def __init__(self, *names: str, concurrent: int = 2, check_interval: float = 0.01) -> None:
         self.capacity = Capacity(concurrent=concurrent, check_interval=check_interval)
-        self.desks = {name: Desk() for name in names}
+        self.desks: dict[Hashable, Desk] = {name: Desk() for name in names}
         for name in names:
             self.capacity.set_runner(name, limit=0, request_concurrency=1)
         self.full = False
+        self.looks = 0
         self.ending = anyio.Event()
         self.report = anyio.Event()
         self.started: list[int] = []
         self.scheduler = Scheduler(self.capacity, self.desks, self._run, has_room=self._has_room, fraction=lambda: 0.0)
 
     async def _has_room(self, runner: Hashable, beside: int) -> bool:
+        self.looks += 1
         return not self.full
 
     async def _run(self, runner: Hashable, job: Job, place_gone: Callable[[], None]) -> None:
@@ -184,6 +186,12 @@ class Office:
         """Wait until a runner has asked so often."""
         with anyio.fail_after(10):
             while self.desks[runner].asked < times:
+                await anyio.lowlevel.checkpoint()
+
+    async def until_looked(self, times: int) -> None:
+        """Wait until somebody has looked for room so often."""
+        with anyio.fail_after(10):
+            while self.looks < times:
                 await anyio.lowlevel.checkpoint()
 
     def close(self) -> None:
@@ -250,10 +258,28 @@ async def test_nothing_is_asked_while_there_is_no_room(monkeypatch: pytest.Monke
     office.full = True
     async with anyio.create_task_group() as group:
         group.start_soon(office.scheduler.run)
-        await anyio.sleep(0.05)
+        await office.until_looked(3)
+        await settle()
         assert (office.desks["a"].asked, office.capacity.reserved) == (0, 0)
         office.full = False
         await office.until_asked("a", 1)
+        group.cancel_scope.cancel()
+    office.close()
+
+
+async def test_room_that_a_job_leaves_is_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only at the next look: the pod that is gone may be what was in the way."""
+    monkeypatch.setattr("runner.manager.scheduler.ROOM_INTERVAL", 3600.0)
+    office = Office("a")
+    async with anyio.create_task_group() as group:
+        group.start_soon(office.scheduler.run)
+        await office.until_asked("a", 1)
+        office.full = True
+        await office.desks["a"].put.send(JobReply(answer=JobAnswer.JOB, job=job(1)))
+        await office.until_looked(2)
+        office.full = False
+        office.ending.set()
+        await office.until_asked("a", 2)
         group.cancel_scope.cancel()
     office.close()
 

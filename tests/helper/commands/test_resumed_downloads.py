@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,16 @@ CASES = [
     ),
     pytest.param(
         [Answer(200, BODY, STRONG, cut=True), _rest(at=HALF + 1), Answer(200, BODY)], [HALF, None], "A", id="elsewhere"
+    ),
+    pytest.param(
+        [
+            Answer(200, BODY, STRONG, cut=True),
+            Answer(206, BODY[HALF + 1 :], {**STRONG, "Content-Range": f"bytes {HALF + 1}-{len(BODY) - 1}/*"}),
+            Answer(200, BODY),
+        ],
+        [HALF, None],
+        "A",
+        id="elsewhere, of a whole that is not told",
     ),
     pytest.param(
         [Answer(200, BODY, STRONG, cut=True), Answer(206, b"x"), Answer(200, BODY)], [HALF, None], "A", id="no range"
@@ -135,3 +146,12 @@ def test_the_rest_comes_from_the_object_store_too(run: Run, server: Server, othe
     assert [request.path for request in other_server.requests] == ["/x?sig=1", "/x?sig=2"]
     assert other_server.requests[1].headers["Range"] == f"bytes={HALF}-"
     assert "JOB-TOKEN" not in other_server.requests[1].headers
+
+
+def test_nothing_is_left_of_a_longer_one_that_was_begun(run: Run, server: Server) -> None:
+    """The file is what the last answer brought, and ends where that did."""
+    longer = Answer(200, os.urandom(4 * len(BODY)), STRONG, cut=True)
+    server.answers = [longer, Answer(200, BODY)]
+    code, said = run("cache-extractor", "--file", "../cache/k/cache.zip", "--url", server.url, "--retry-time", "0s")
+    assert code == 0, said
+    assert Path("../cache/k/cache.zip").read_bytes() == BODY
