@@ -121,7 +121,8 @@ class _Evaluation:
     def _wrong(self) -> ExpressionError:
         rest = self._text[self._at :].strip()
         where = f"at `{rest}`" if rest else "at its end"
-        return ExpressionError(f"the expression `{self._text.strip()}` cannot be read {where}")
+        quotes = "; texts stand in quotes" if rest[:1].isalnum() else ""
+        return ExpressionError(f"the expression `{self._text.strip()}` cannot be read {where}{quotes}")
 
 
 def _compare(left: _Value, operator: str, right: _Value) -> bool:

@@ -11,7 +11,7 @@ from runner.pipeline.files import Files
 from runner.pipeline.findings import Warnings
 from runner.pipeline.images import read_image, read_services
 from runner.pipeline.kept import read_artifacts, read_caches
-from runner.pipeline.keywords import check_keywords
+from runner.pipeline.keywords import check_keywords, misspelled
 from runner.pipeline.located import Part, Table, kind
 from runner.pipeline.model import Environment, LocalCache, LocalJob, LocalVariable, Retry
 from runner.pipeline.needs import Draft, nearest, read_needs
@@ -92,7 +92,7 @@ class _Reader:
             raise job.error("uses `run`, which needs native steps: write a `script`.")
         script = self._commands("script")
         if not script:
-            raise job.error("has no `script`.")
+            raise job.error(f"has no `script`{misspelled('script', job.table())}.")
         variables = (*self._inherited(), *read_variables(job.get("variables")), *self._copy.variables)
         rule, included = self._rule(variables)
         if not included:

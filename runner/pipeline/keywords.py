@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from runner.pipeline.findings import Warnings
 from runner.pipeline.located import Part, Table
 from runner.pipeline.needs import nearest
@@ -48,6 +51,13 @@ def check_keywords(job: Part, warnings: Warnings) -> None:
             continue
         known = ELSEWHERE.get(key) or f"is not understood and left out{nearest(key, READ | SILENT)}"
         warnings.add(table.place_of(key), f"`{key}` of `{job.owner}` {known}")
+
+
+def misspelled(keyword: str, keys: Iterable[str]) -> str:
+    """Give the key that was probably meant for a keyword which is missing, as the end of a sentence."""
+    unknown = [key for key in keys if key not in READ | SILENT | ELSEWHERE.keys()]
+    close = difflib.get_close_matches(keyword, unknown, n=1)
+    return f"; `{close[0]}` is no keyword" if close else ""
 
 
 def check_defaults(table: Table, warnings: Warnings) -> None:

@@ -74,6 +74,7 @@ def test_an_expression_is_evaluated(expression: str, expected: bool) -> None:
         ("$TEXT ==", "the expression `$TEXT ==` cannot be read at its end"),
         ("$TEXT = 'x'", "the expression `$TEXT = 'x'` cannot be read at `= 'x'`"),
         ("${TEXT}", "the expression `${TEXT}` cannot be read at `${TEXT}`"),
+        ("$TEXT == 1", "the expression `$TEXT == 1` cannot be read at `1`; texts stand in quotes"),
         ("!$TEXT", "the expression `!$TEXT` cannot be read at `!$TEXT`"),
         ("($TEXT", "the expression `($TEXT` cannot be read at its end"),
         ("$TEXT)", "the expression `$TEXT)` cannot be read at `)`"),

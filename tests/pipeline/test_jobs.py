@@ -328,6 +328,7 @@ def test_a_command_that_became_a_mapping_says_why(pipeline: Build) -> None:
         ("timeout: 1h\na: {script: x}\n", ".gitlab-ci.yml:1: `timeout` is no job: a job is a mapping with a `script`"),
         ("\n\na: {}\n", ".gitlab-ci.yml:3: `a` has no `script`."),
         ("a: {script: []}\n", ".gitlab-ci.yml:1: `a` has no `script`."),
+        ("a: {scrpt: x, tags: [x]}\n", ".gitlab-ci.yml:1: `a` has no `script`; `scrpt` is no keyword."),
         ("a: {run: [{name: x}]}\n", ".gitlab-ci.yml:1: `a` uses `run`, which needs native steps: write a `script`."),
         ("stages: x\na: {script: x}\n", ".gitlab-ci.yml:1: `stages` has to be a list of names, not a text."),
         ("stages: [{x: y}]\na: {script: x}\n", ".gitlab-ci.yml:1: `stages` has to be a text, not a mapping."),
