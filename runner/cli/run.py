@@ -120,7 +120,14 @@ async def _serve(
     this = system_id(settings.config.parent)
     status = open_status(_address(settings, config), system_id=this, revision=REVISION)
     setup_logging(level=level, form=form, on_line=status.board.meter.logged)
-    log.info("starting", version=__version__, config=str(settings.config), runners=len(config.runners))
+    log.info(
+        "starting",
+        version=__version__,
+        revision=REVISION,
+        config=str(settings.config),
+        runners=len(config.runners),
+        system_id=this,
+    )
     for finding in warnings:
         log.warning(str(finding))
     if watch.waiting:

@@ -18,13 +18,13 @@ from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.features import ClientInfo, features
 from runner.gitlab.registration import Registrar
 from runner.gitlab.transport import ClientPool
-from runner.job.variables import short_token
 from runner.kube.connect import ConnectionSettings, connect
 from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
 from runner.manager.caches import CacheLinkMaker
 from runner.manager.certificates import tls_files
 from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
+from runner.manager.logging import runner_fields
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
 from runner.manager.sessions import open_sessions
@@ -103,8 +103,7 @@ def assemble(
         try:
             return CacheLinkMaker(open_store(runner.cache, environ=environ))
         except StoreError as error:
-            who = {"runner": short_token(runner.token), "runner_name": runner.name}
-            log.warning("caches stay in their pods", **who, reason=str(error))
+            log.warning("caches stay in their pods", **runner_fields(runner), reason=str(error))
             return CacheLinkMaker(BrokenStore(str(error)))
 
     return RunnerManager(

@@ -160,12 +160,12 @@ def _shown(value: object) -> str:
 
 def job_fields(job: Job, runner: RunnerConfig) -> dict[str, object]:
     """The fields that every line about a job has; its pod is told once there is one."""
-    return {
-        "job": job.id,
-        "project": job.job_info.project_id,
-        "runner": short_token(runner.token),
-        "runner_name": runner.name,
-    }
+    return {"job": job.id, "project": job.job_info.project_id, **runner_fields(runner)}
+
+
+def runner_fields(runner: RunnerConfig) -> dict[str, str]:
+    """The fields that every line about a runner has."""
+    return {"runner": short_token(runner.token), "runner_name": runner.name}
 
 
 def tell_fault(logger: Any, event: str, error: BaseException) -> None:

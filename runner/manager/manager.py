@@ -15,11 +15,11 @@ import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
 from runner.job.feature_flags import FLAGS
-from runner.job.variables import short_token
 from runner.manager.capacity import Capacity
 from runner.manager.health import Health
 from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
 from runner.manager.jobs import Jobs
+from runner.manager.logging import runner_fields
 from runner.manager.runners import Change, RunnerParts, ServedRunner, identity_of, matched
 from runner.manager.scheduler import Scheduler, Turn
 from runner.manager.sessions import Sessions
@@ -91,7 +91,12 @@ class RunnerManager:
         )
         self._capacity = Capacity(concurrent=config.concurrent, check_interval=config.check_interval)
         self._scheduler = Scheduler(
-            self._capacity, self._served, self._run_job, has_room=self._has_room, on_turn=self._note_turn
+            self._capacity,
+            self._served,
+            self._run_job,
+            has_room=self._has_room,
+            on_turn=self._note_turn,
+            fields_of=lambda key: runner_fields(self._served[key].config),
         )
         self._board.questions = self.questions
         self._board.clusters = self._look_at_places
@@ -225,8 +230,7 @@ class RunnerManager:
             else:
                 return served
         if self._services is not None:  # else all of it ended meanwhile
-            fields = {"runner": short_token(runner.token), "runner_name": runner.name}
-            log.error("the runner cannot be served", **fields, reason=reason)
+            log.error("the runner cannot be served", **runner_fields(runner), reason=reason)
         return None
 
     def _is_new(self, key: str, runner: RunnerConfig) -> bool:

@@ -72,13 +72,16 @@ class Scheduler:
         *,
         has_room: HasRoom = _always,
         on_turn: Callable[[Hashable, Turn], None] = lambda runner, turn: None,
+        fields_of: Callable[[Hashable], Mapping[str, str]] = lambda runner: {"runner": str(runner)},
         fraction: Callable[[], float] = random.random,
     ) -> None:
+        """`fields_of` gives what the log calls a runner by."""
         self._capacity = capacity
         self._desks = desks
         self._start_job = start_job
         self._has_room = has_room
         self._on_turn = on_turn
+        self._fields_of = fields_of
         self._fraction = fraction
         self._healths: dict[Hashable, Health] = {}
         self._cursors: dict[Hashable, str] = {}
@@ -212,7 +215,7 @@ class Scheduler:
         )
         if not self.health_of(ask.runner).healthy:
             self._on_turn(ask.runner, Turn.UNHEALTHY)
-        fields = {"runner": str(ask.runner), "reason": "GitLab did not answer in time."}
+        fields = {**self._fields_of(ask.runner), "reason": "GitLab did not answer in time."}
         if reply:
             fields["reason"] = str(reply.trouble)
             if reply.trouble and reply.trouble.correlation_id:
@@ -222,7 +225,7 @@ class Scheduler:
         elif verdict.news is News.TROUBLE:
             log.warning("asking for jobs fails", **fields)
         elif verdict.news is News.RECOVERED:
-            log.info("asking for jobs works again", runner=str(ask.runner))
+            log.info("asking for jobs works again", **self._fields_of(ask.runner))
         return verdict
 
     async def _run_job(self, runner: Hashable, job: Job) -> None:

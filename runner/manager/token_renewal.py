@@ -25,6 +25,7 @@ from runner.gitlab.errors import CoordinatorError, CoordinatorForbiddenError, Co
 from runner.job.feature_flags import FLAGS
 from runner.job.variables import expand_text, short_token
 from runner.manager.config_file import ConfigFileError, edit_file
+from runner.manager.logging import runner_fields
 
 if TYPE_CHECKING:
     from runner.config.model import Config, RunnerConfig
@@ -140,7 +141,9 @@ class TokenRenewal:
         # Who writes a token down by hand often leaves out since when it is good; then its time begins now.
         obtained = _aware(runner.token_obtained_at) if runner.token_obtained_at else self._now()
         due = obtained + max(expires - obtained, timedelta(0)) * _SHARE
-        log.info("the runner's token expires", **_fields(runner), expires=expires.isoformat(), renewal=due.isoformat())
+        log.info(
+            "the runner's token expires", **runner_fields(runner), expires=expires.isoformat(), renewal=due.isoformat()
+        )
         return _Watch(runner, expires, due)
 
     def _succeeded(self, runner: RunnerConfig) -> RunnerConfig:
@@ -174,7 +177,7 @@ class TokenRenewal:
             await self._take(runner, exchange)
         else:
             # Its reload brings the new token; until then there is nothing to do here.
-            log.info("the runner's token was renewed by another process", **_fields(runner))
+            log.info("the runner's token was renewed by another process", **runner_fields(runner))
             self._postpone(watch, _RETRY_MAX)
         await anyio.lowlevel.checkpoint()
 
@@ -235,7 +238,7 @@ class TokenRenewal:
         }
         self._successors.pop((runner.url, new.token), None)  # one that comes back has no other after it
         until = new.expires_at.isoformat() if new.expires_at else "never"
-        log.info("the runner's token was renewed", **_fields(runner), new=short_token(new.token), expires=until)
+        log.info("the runner's token was renewed", **runner_fields(runner), new=short_token(new.token), expires=until)
         config = self.adopt(self._config)
         if watch := self._watches.get((runner.url, new.token)):
             # A GitLab whose tokens are too short-lived, or whose clock is wrong, is not asked without a pause.
@@ -255,13 +258,17 @@ class TokenRenewal:
             what = "the runner's token has expired: give it a new one"
         elif isinstance(error, CoordinatorForbiddenError):
             what = "the runner's token is not accepted any more: give it a new one"
-        fields = {**_fields(watch.runner), "expires": watch.expires.isoformat(), "next_try": watch.due.isoformat()}
+        fields = {
+            **runner_fields(watch.runner),
+            "expires": watch.expires.isoformat(),
+            "next_try": watch.due.isoformat(),
+        }
         log.error(what, **fields, reason=str(error))
 
     def _tell_switched_off(self, watch: _Watch) -> None:
         log.warning(
             f"the runner's token expires soon, and {SWITCHED_OFF_FLAG} keeps it from being renewed",
-            **_fields(watch.runner),
+            **runner_fields(watch.runner),
             expires=watch.expires.isoformat(),
         )
         self._postpone(watch, 24 * _RETRY_MAX)
@@ -270,17 +277,13 @@ class TokenRenewal:
         log.error(
             "the runner's new token cannot be written down: it is lost when this process ends, and other processes "
             f"with the old one have none. Let the configuration be written, or set {SWITCHED_OFF_FLAG}",
-            **_fields(runner),
+            **runner_fields(runner),
             reason=str(error),
         )
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-
-
-def _fields(runner: RunnerConfig) -> dict[str, str]:
-    return {"runner": short_token(runner.token), "runner_name": runner.name}
 
 
 def _aware(moment: datetime) -> datetime:

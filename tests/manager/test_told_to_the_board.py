@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from runner.job.verdict import Evidence
 from runner.status.board import ProcessState, StatusBoard
@@ -95,14 +96,20 @@ async def test_board_when_a_job_ends_by_a_fault_of_ours(gitlab: GitLabServer) ->
 
 
 async def test_board_when_gitlab_refuses_the_runner(gitlab: GitLabServer) -> None:
-    """Turns are counted, and refusals from the one on that makes the runner unhealthy."""
+    """Turns are counted, and refusals from the one on that makes the runner unhealthy; the log names the runner."""
     told = Told(gitlab)
     gitlab.faults.add(FaultRule("POST", "/jobs/request$", Reply(403), times=None))
-    async with managing(gitlab, Room(), board=told.board) as manager:
-        with anyio.fail_after(10):
-            while not told.count("gitlab_runner_worker_health_check_failures_total"):
-                await anyio.lowlevel.checkpoint()
-        manager.drain()
+    with capture_logs() as logs:
+        async with managing(gitlab, Room(), board=told.board) as manager:
+            with anyio.fail_after(10):
+                while not told.count("gitlab_runner_worker_health_check_failures_total"):
+                    await anyio.lowlevel.checkpoint()
+            manager.drain()
+    short = gitlab.token.removeprefix("glrt-")[:9]
+    assert [(line["log_level"], line["runner"], line["runner_name"]) for line in logs if "correlation_id" in line] == [
+        ("warning", short, "r"),
+        ("error", short, "r"),
+    ]
     assert (told.count("gitlab_runner_worker_feeds_total") or 0) >= 1
     assert told.count("gitlab_runner_worker_feed_failures_total") == 0
 
