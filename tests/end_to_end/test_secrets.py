@@ -6,22 +6,30 @@ Jobs that succeed, that fail and whose requests fail carry canaries; afterwards 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import anyio
 import anyio.to_thread
 import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from runner.manager.tasks import tell_tasks
+from runner.status.opening import open_status
 from runner.testing.faults import CommitThenDrop, FaultRule, Garbage, Hold, Reply
 from runner.testing.gitlab import GitLabServer
 from runner.testing.payloads import image, variable
+from tests.terminal.visitors import open_visitor, read_until
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from runner.status.server import StatusServer
     from runner.testing.gitlab_jobs import JobRecord
     from runner.testing.harness import Harness
     from tests.end_to_end.targets import Cluster
@@ -227,3 +235,55 @@ def check_all(h: Harness, logs: list[Any], job: JobRecord) -> None:
     assert canaries_in(repr(logs)) == []
     assert canaries_in(job.trace, MASKED_CANARIES) == []
     assert canaries_in(job.trace, (RUNNER_TOKEN, PASSWORD, SERVICE)) == []
+
+
+PAGES = ("/", "/api/status", "/debug/jobs/list", "/metrics", "/readyz", "/healthz", "/debug/process/state")
+
+
+@embedded
+async def test_pages_and_terminals_tell_no_secret(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    """What is shown and logged of a job with a terminal: no canary, no secret of its session, no markup of its name."""
+    caplog.set_level(logging.DEBUG)
+    status = open_status("127.0.0.1:0", system_id="r_testharness0")
+    assert status.server
+    listens: dict[str, Any] = {"session_server": {"listen_address": "127.0.0.1:0"}}
+    seen: list[str] = []
+    flag = f"/tmp/go-{uuid.uuid4()}"
+    with capture_logs() as logs:
+        async with (
+            GitLabServer(host=cluster.host, tokens=(RUNNER_TOKEN,)) as gitlab,
+            cluster.harness(gitlab=gitlab, process=listens, board=status.board, keep_alive_interval=0.2) as h,
+            anyio.create_task_group() as group,
+            aiohttp.ClientSession(f"http://127.0.0.1:{await group.start(_serve, status.server)}") as http,
+        ):
+            info = {"name": "<script>alert(1)</script>", "stage": "test", "project_id": 42, "project_name": "<b>p"}
+            script = [f"echo ready; until [ -e {flag} ]; do sleep 0.05; done; rm {flag}"]
+            variables = [*VARIABLES, variable("GIT_STRATEGY", "none", public=True)]
+            job = h.queue(**secret_job(script=script, variables=variables, job_info=info))
+            await job.wait(lambda record: "ready" in record.text.splitlines())
+            offer = job.request["session"]
+            async with open_visitor(offer) as visitor:
+                assert await visitor.status("exec", Authorization="wrong") == 401
+                async with visitor.terminal() as terminal:
+                    await terminal.send_bytes(f"echo {MASKED}\n".encode())
+                    await read_until(terminal, MASKED.encode())
+                    seen = [await (await http.get(page)).text() for page in PAGES]
+                    tell_tasks()
+                    await terminal.send_bytes(f"touch {flag}\n".encode())
+                    await job.wait(lambda record: "Terminal is connected" in record.text)
+            await job.wait_finished()
+            seen += [await (await http.get(page)).text() for page in PAGES]
+            await h.wait_until_empty()
+            check_all(h, logs, job)
+            group.cancel_scope.cancel()
+    secrets = (*CANARIES, offer["authorization"], offer["url"].rpartition("/")[2])
+    assert [canaries_in(page, secrets) for page in seen] == [[]] * len(seen)
+    assert canaries_in(f"{logs}{caplog.text}", secrets) == []
+    assert not any("<script>alert" in page for page in (seen[0], seen[len(PAGES)]))
+    assert any("alert(1)" in page for page in seen)
+
+
+async def _serve(server: StatusServer, *, task_status: TaskStatus[int]) -> None:
+    async with anyio.create_task_group() as group:
+        await group.start(server.serve)
+        task_status.started(server.port)
