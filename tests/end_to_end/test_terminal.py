@@ -142,6 +142,35 @@ async def test_terminal_ends_when_the_manager_has_to_go(cluster: Cluster, stayin
         assert talk.job.state == ("success" if staying else "failed")
 
 
+@pytest.mark.only_on("embedded")
+@pytest.mark.parametrize("staying", [False, True], ids=["script runs", "script has ended"])
+async def test_terminal_ends_when_the_pod_goes(cluster: Cluster, staying: bool) -> None:
+    """Whoever is in it is sent away; a script that had ended keeps its result."""
+    async with talking(cluster) as (h, talk):
+        await talk.type("echo $((6 * 7))", wait=b"42\r\n")
+        if staying:
+            await talk.end_script()
+            await talk.job.wait_trace(b"Terminal is connected")
+        assert h.cluster is not None
+        [pod] = h.cluster.manifests("pods")
+        h.cluster.delete("pods", pod["metadata"]["name"])
+        assert await closed(talk.socket)
+        await talk.job.wait_finished()
+        assert talk.job.state == ("success" if staying else "failed")
+
+
+@pytest.mark.only_on("embedded")
+async def test_terminal_stays_when_the_runner_leaves_the_configuration(cluster: Cluster) -> None:
+    """Neither the job nor who is in it notices; a job that is canceled by force ends both."""
+    async with talking(cluster) as (h, talk):
+        change = await h.manager.apply(h.config.model_copy(update={"runners": ()}))
+        assert change.removed == ("harness",)
+        await talk.type("echo $((6 * 7))", wait=b"42\r\n")
+        talk.job.cancel(force=True)
+        assert await closed(talk.socket)
+        assert await talk.visitor.status("exec") == 404
+
+
 async def test_terminal_ends_at_the_jobs_own_time_out(cluster: Cluster) -> None:
     """What is left of the job's time bounds the stay."""
     async with talking(cluster, timeout=8 if cluster.is_real else 5) as (_, talk):
