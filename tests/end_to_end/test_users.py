@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.end_to_end.inside import seen
-from tests.end_to_end.test_artifacts_and_cache import artifact
+from tests.end_to_end.test_artifacts_and_cache import artifact, dependency
 from tests.end_to_end.test_git_submodules import nested
 
 if TYPE_CHECKING:
@@ -62,3 +62,26 @@ async def test_git_of_the_job_takes_the_sources(cluster: Cluster, name: str, sub
     assert job.state == "success", job.text
     inner = {"inner": "Begin"} if submodules == "recursive" else {}
     assert seen(job) == {"status": "0", "fetched": "yes", "after": "Change", **inner}
+
+
+async def test_what_a_user_made_is_that_users_in_the_next_job(cluster: Cluster) -> None:
+    """From the cache and from artifacts, so that the next job can change it."""
+    entry = {"key": "k", "untracked": False, "policy": "pull-push", "paths": ["cached"], "when": "on_success"}
+    use = ["for f in cached/deep made/deep; do [ ! -e $f ] || { echo 2 >> $f/file; touch $f/new; }; done"]
+    users = {**cluster.cache_volume()["kubernetes"], **USERS["the build is another"]}
+    async with cluster.harness(kubernetes=users) as h:
+        first = await h.run(
+            script=["mkdir -p cached/deep made/deep", "echo 1 | tee cached/deep/file > made/deep/file"],
+            variables={"GIT_STRATEGY": "none"},
+            cache=[entry],
+            artifacts=[artifact("made")],
+        )
+        assert first.state == "success", first.text
+        second = await h.run(
+            script=[*use, "cat cached/deep/file made/deep/file", "ls -d cached/deep/new made/deep/new"],
+            variables={"GIT_STRATEGY": "none"},
+            cache=[entry],
+            dependencies=[dependency(first)],
+        )
+    assert second.state == "success", second.text
+    assert "\n1\n2\n1\n2\n" in second.text
