@@ -5,6 +5,7 @@ Law: whatever becomes of one job, the others go on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from runner.manager.sessions import Sessions
     from runner.status.board import StatusBoard
     from runner.status.card import JobCard
+    from runner.terminal.session import Session
     from runner.trace.patching import Signal
 
 log = structlog.get_logger()
@@ -58,6 +60,7 @@ class Jobs:
         """Seconds that jobs get which `abort` ends, to clean up and to report."""
         self._places = Places()
         self._running: set[JobRun] = set()
+        self._refusals: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
         self._aborted = ""
         self._left_behind = 0
@@ -82,6 +85,8 @@ class Jobs:
         self._aborted = signal
         for job_run in tuple(self._running):
             self._end(job_run)
+        for refusal in self._refusals:
+            refusal.deadline = min(refusal.deadline, anyio.current_time() + self.shutdown_timeout)
 
     def _end(self, job_run: JobRun) -> None:
         job_run.interrupt(self._aborted)
@@ -106,6 +111,7 @@ class Jobs:
             log.info("job received")
             place = held.enter_context(self._places.place(served.identity, job.job_info.project_id))
             held.enter_context(served.executor.expected(job))
+            session = self._sessions.take(job)
             try:
                 material = JobMaterial.of(
                     job,
@@ -114,12 +120,15 @@ class Jobs:
                     place=place,
                     shared=served.executor.shares_builds_dir,
                 )
-            except JobError as error:
+                job_run = self._job_run(served, material, let_go, card, session)
+            except Exception as error:  # noqa: BLE001 -- whatever a job's payload does here, GitLab must hear of its end
+                if not isinstance(error, JobError):
+                    tell_fault(log, "a fault of this program ended the job", error)
                 let_go()
-                self._sessions.drop(job)
+                if session is not None:
+                    await session.aclose()
                 await self._refuse(served, job, outcome_of(error), card)
                 return
-            job_run = self._job_run(served, material, let_go, card)
             await self._live(job_run)
 
     async def _live(self, job_run: JobRun) -> None:
@@ -139,7 +148,12 @@ class Jobs:
                 self._idle = anyio.Event()
 
     def _job_run(
-        self, served: ServedRunner, material: JobMaterial, place_gone: Callable[[], None], card: JobCard
+        self,
+        served: ServedRunner,
+        material: JobMaterial,
+        place_gone: Callable[[], None],
+        card: JobCard,
+        session: Session | None,
     ) -> JobRun:
         # GitLab shows the log of such a job to those alone who may see its variables.
         shown = material.settings.debug_trace or material.settings.debug_services
@@ -157,7 +171,7 @@ class Jobs:
             ),
             place_gone=place_gone,
             card=card,
-            session=self._sessions.take(material.job),
+            session=session,
         )
 
     def _open_trace(
@@ -195,13 +209,17 @@ class Jobs:
             on_signal=lambda _: None,
             final_retry_limit=runner.job_status_final_update_retry_limit,
         )
+        timeout = min(self._final_update_timeout, self.shutdown_timeout if self._aborted else math.inf)
+        refusal = anyio.CancelScope(deadline=anyio.current_time() + timeout)
+        self._refusals.add(refusal)
         try:
             trace.final_note(*trailer(outcome))
             reason = supported_reason(outcome.reason, job.features.failure_reasons)
-            with card.finish(), anyio.move_on_after(self._final_update_timeout):
+            with card.finish(), refusal:
                 await desk.update_job(state="running")  # GitLab wants to hear this of every job first
                 await trace.finish(outcome, reason)
         finally:
+            self._refusals.discard(refusal)
             trace.close()
 
     def _identity_for(self, coordinator: Coordinator) -> Identity:

@@ -61,10 +61,6 @@ class Sessions:
             self._server.admit(session)
         return session
 
-    def drop(self, job: Job) -> None:
-        """Forget the session of a job that does not run."""
-        self._given.pop((job.id, job.token), None)
-
 
 async def stay_connected(session: Session, *, timeout: float, note: Callable[[str], None]) -> None:
     """Wait until nobody has a terminal of the session, or its time is over; `note` tells both in the job's log."""

@@ -18,9 +18,12 @@ from runner.gitlab.transport import ClientPool
 from runner.job.payload import Job
 from runner.job.verdict import Evidence
 from runner.manager.manager import RunnerManager
-from runner.manager.material import Identity
+from runner.manager.material import Identity, JobMaterial
 from runner.manager.sessions import Sessions
+from runner.terminal.session import Session
+from runner.testing.faults import FaultRule, Reply
 from runner.testing.gitlab import GitLabServer
+from runner.trace.masking import Masker
 from tests.manager.parts import NoCaches, Room
 
 NO_SOURCES = {"GIT_STRATEGY": "none"}
@@ -47,7 +50,14 @@ async def managing(gitlab: GitLabServer, room: Room, **over: Any) -> AsyncIterat
 
     entries = [{"name": "r", "url": gitlab.url, "token": gitlab.token}]
     manager = RunnerManager(
-        Config.model_validate({"concurrent": 1, "check_interval": 1, "runners": entries}),
+        Config.model_validate(
+            {
+                "concurrent": 1,
+                "check_interval": 1,
+                "shutdown_timeout": over.pop("shutdown_timeout", 30),
+                "runners": entries,
+            }
+        ),
         identity=Identity(name="runner", version="1", revision="abc", system_id=SYSTEM_ID, host="here"),
         executor_for=lambda _runner: room,
         coordinator_for=coordinator,
@@ -88,20 +98,65 @@ async def test_serve_when_a_job_cannot_be_ended(gitlab: GitLabServer) -> None:
     assert "ZeroDivisionError" in told
 
 
+class Noting(Sessions):
+    """Sessions that tell which of them were open and are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed: list[int] = []
+
+    def take(self, job: Job) -> Session:
+        session = Session(base_url="", certificate="", timeout=1, closed=lambda one: self.closed.append(one.job_id))
+        session.job_id = job.id
+        return session
+
+
 async def test_serve_when_a_job_asks_for_what_cannot_be(gitlab: GitLabServer) -> None:
     """It is refused before anything is made for it, with a reason that GitLab knows."""
-
-    class Noting(Sessions):
-        def drop(self, job: Job) -> None:
-            dropped.append(job.id)
-
-    room, dropped = Room(), list[int]()
+    room, sessions = Room(), Noting()
     job = gitlab.queue(variables={**NO_SOURCES, "GIT_CLONE_PATH": "/elsewhere"})
-    async with managing(gitlab, room, max_jobs=1, sessions=Noting()):
+    async with managing(gitlab, room, max_jobs=1, sessions=sessions):
         await job.wait_finished()
     assert (job.state, job.failure_reason) == ("failed", "runner_configuration_error")
     assert "GIT_CLONE_PATH" in job.text
-    assert (room.did, dropped) == ([], [job.id])
+    assert (room.did, sessions.closed) == ([], [job.id])
+
+
+@pytest.mark.parametrize("where", ["JobMaterial.of", "Masker"])
+async def test_serve_when_a_payload_meets_a_fault_of_ours(
+    gitlab: GitLabServer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The one job ends with a system failure, and the next one runs."""
+    right = JobMaterial.of if where == "JobMaterial.of" else Masker
+    faults = [ZeroDivisionError("a secret")]
+
+    def once(*args: Any, **over: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return right(*args, **over)
+
+    monkeypatch.setattr(f"runner.manager.jobs.{where}", once)
+    jobs = [gitlab.queue(variables=NO_SOURCES) for _ in range(2)]
+    sessions = Noting()
+    with capture_logs() as logs:
+        async with managing(gitlab, Room(), max_jobs=2, sessions=sessions):
+            await jobs[1].wait_finished()
+    assert [(job.state, job.failure_reason) for job in jobs] == [("failed", "runner_system_failure"), ("success", None)]
+    assert "internal error: ZeroDivisionError" in jobs[0].text
+    assert "a secret" not in jobs[0].text
+    assert sessions.closed == [job.id for job in jobs]
+    [told] = [line["exception"] for line in logs if line["event"] == "a fault of this program ended the job"]
+    assert "ZeroDivisionError" in told
+
+
+async def test_abort_when_gitlab_does_not_hear_of_a_refused_job(gitlab: GitLabServer) -> None:
+    """Telling it gets no more time than what else is left of the process."""
+    gitlab.faults.add(FaultRule("PUT", "/jobs/", Reply(503), times=None))
+    job = gitlab.queue(variables={**NO_SOURCES, "GIT_CLONE_PATH": "/elsewhere"})
+    async with managing(gitlab, Room(), shutdown_timeout=0.1) as manager:
+        await gitlab.faults.wait_seen("PUT", "/jobs/")
+        manager.abort()
+    assert job.state == "running"
 
 
 async def test_drain_when_a_job_runs(gitlab: GitLabServer) -> None:
