@@ -28,8 +28,12 @@ from runner.status.address import ListenError
 from runner.terminal.addresses import SessionServerError
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from runner.config.findings import Finding
+    from runner.manager.manager import RunnerManager
     from runner.manager.runners import Change
+    from runner.status.opening import Status
 
 log = structlog.get_logger()
 
@@ -113,25 +117,10 @@ async def _serve(
     from runner.manager.collector import settle
     from runner.manager.system_id import system_id
     from runner.manager.token_renewal import TokenRenewal
-    from runner.status.opening import open_status
 
-    level, form = _log_settings(settings, config)
-    setup_logging(level=level, form=form)
     this = system_id(settings.config.parent)
-    status = open_status(_address(settings, config), system_id=this, revision=REVISION)
-    setup_logging(level=level, form=form, on_line=status.board.meter.logged)
-    log.info(
-        "starting",
-        version=__version__,
-        revision=REVISION,
-        config=str(settings.config),
-        runners=len(config.runners),
-        system_id=this,
-    )
-    for finding in warnings:
-        log.warning(str(finding))
-    if watch.waiting:
-        log.error(watch.waiting)
+    status = _open_status(settings, config, system_id=this)
+    _tell_start(settings, config, warnings, waiting=watch.waiting, system_id=this)
     manager = assemble(
         config,
         system_id=this,
@@ -154,25 +143,66 @@ async def _serve(
         return await manager.apply(renewal.adopt(present))
 
     settle()
-    served = True
     renewal.adopt(config)
     async with anyio.create_task_group() as group:
-        if status.server:
-            try:
-                await group.start(status.server.serve)
-            except ListenError as error:
-                log.critical(str(error))
-                return 1
+        if not await _show(status, group):
+            return 1
         group.start_soon(partial(obey, manager, on_sigterm=settings.on_sigterm, reload=watch.check_now), name="signals")
         group.start_soon(renewal.run, name="token renewal")
         group.start_soon(partial(watch.run, apply, refused=status.board.config_refused), name="configuration")
-        try:
-            await manager.serve()
-        except* SessionServerError as error:
-            log.critical(str(next(leaf_errors(error))))
-            served = False
+        served = await _until_ended(manager)
         group.cancel_scope.cancel()
     return 0 if served and not manager.left_behind else 1
+
+
+def _open_status(settings: ProcessSettings, config: Config, *, system_id: str) -> Status:
+    """Set up the log, whose lines are counted from the moment when there is a board."""
+    from runner.status.opening import open_status
+
+    level, form = _log_settings(settings, config)
+    setup_logging(level=level, form=form)
+    status = open_status(_address(settings, config), system_id=system_id, revision=REVISION)
+    setup_logging(level=level, form=form, on_line=status.board.meter.logged)
+    return status
+
+
+def _tell_start(
+    settings: ProcessSettings, config: Config, warnings: tuple[Finding, ...], *, waiting: str, system_id: str
+) -> None:
+    log.info(
+        "starting",
+        version=__version__,
+        revision=REVISION,
+        config=str(settings.config),
+        runners=len(config.runners),
+        system_id=system_id,
+    )
+    for finding in warnings:
+        log.warning(str(finding))
+    if waiting:
+        log.error(waiting)
+
+
+async def _show(status: Status, group: TaskGroup) -> bool:
+    """Begin to serve what shows the board, if anything does; false when it cannot listen."""
+    if status.server:
+        try:
+            await group.start(status.server.serve)
+        except ListenError as error:
+            log.critical(str(error))
+            return False
+    return True
+
+
+async def _until_ended(manager: RunnerManager) -> bool:
+    """Serve until told to stop; false when that could not begin."""
+    begun = True
+    try:
+        await manager.serve()
+    except* SessionServerError as error:
+        log.critical(str(next(leaf_errors(error))))
+        begun = False
+    return begun
 
 
 def _log_settings(settings: ProcessSettings, config: Config) -> tuple[str, str]:

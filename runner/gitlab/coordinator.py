@@ -207,23 +207,7 @@ class Coordinator:
         self, *, long_poll: bool, session: Mapping[str, str] | None, on_answer: Callable[[], None]
     ) -> JobReply:
         token = self._token
-        body: dict[str, object] = {"info": self._info.as_json(), "token": token}
-        if self._system_id:
-            body["system_id"] = self._system_id
-        if long_poll and self._last_update:
-            body["last_update"] = self._last_update
-        if session:
-            body["session"] = dict(session)
-        call = Call(
-            method="POST",
-            path="jobs/request",
-            route="jobs/request",
-            headers={"RUNNER-TOKEN": token, "Content-Type": JSON, "Accept": JSON},
-            content=orjson.dumps(body),
-            answer_timeout=self._pool.timeouts.answer_timeout,
-            reply_bytes=JOB_BYTES_MAX,
-            on_answer=on_answer,
-        )
+        call = self._question(token, long_poll=long_poll, session=session, on_answer=on_answer)
         try:
             answer = await self._sender.exchange(call)
         except CoordinatorError as error:
@@ -231,13 +215,7 @@ class Coordinator:
             return self._paced(
                 JobReply(answer=JobAnswer.UNUSABLE if unusable else JobAnswer.UNAVAILABLE, trouble=error)
             )
-        body_text = answer.body if answer.status == 201 else self._scrubbed(answer.body, token)
-        reply = classify_job_reply(answer.status, answer.headers, body_text, now=time.time())
-        if reply.trouble is not None:
-            reply.trouble.correlation_id = answer.correlation_id
-        if reply.job is not None:
-            job = reply.job.model_copy(update={"correlation_id": answer.correlation_id})
-            reply = replace(reply, job=job)
+        reply = self._read(answer, token)
         if token == self._token:
             self._last_update = reply.last_update or self._last_update
         elif reply.answer is JobAnswer.FORBIDDEN:
@@ -251,6 +229,38 @@ class Coordinator:
                 attempts=RETRY_ATTEMPTS,
             )
         return self._paced(reply)
+
+    def _question(
+        self, token: str, *, long_poll: bool, session: Mapping[str, str] | None, on_answer: Callable[[], None]
+    ) -> Call:
+        body: dict[str, object] = {"info": self._info.as_json(), "token": token}
+        if self._system_id:
+            body["system_id"] = self._system_id
+        if long_poll and self._last_update:
+            body["last_update"] = self._last_update
+        if session:
+            body["session"] = dict(session)
+        return Call(
+            method="POST",
+            path="jobs/request",
+            route="jobs/request",
+            headers={"RUNNER-TOKEN": token, "Content-Type": JSON, "Accept": JSON},
+            content=orjson.dumps(body),
+            answer_timeout=self._pool.timeouts.answer_timeout,
+            reply_bytes=JOB_BYTES_MAX,
+            on_answer=on_answer,
+        )
+
+    def _read(self, answer: Reply, token: str) -> JobReply:
+        """Judge an answer, and note by which id GitLab's own logs know it."""
+        body_text = answer.body if answer.status == 201 else self._scrubbed(answer.body, token)
+        reply = classify_job_reply(answer.status, answer.headers, body_text, now=time.time())
+        if reply.trouble is not None:
+            reply.trouble.correlation_id = answer.correlation_id
+        if reply.job is not None:
+            job = reply.job.model_copy(update={"correlation_id": answer.correlation_id})
+            reply = replace(reply, job=job)
+        return reply
 
     def _paced(self, reply: JobReply) -> JobReply:
         """Set the wait of a reply that calls for one and has none of GitLab's."""
