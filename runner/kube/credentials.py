@@ -194,7 +194,7 @@ def build_tls(configuration: Configuration, source: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
     except OSError as error:
         raise ConnectionSettingsError(
-            f"The CA file {configuration.ssl_ca_cert} ({source}) cannot be loaded: {first_line(error)}"
+            f"The CA file {configuration.ssl_ca_cert} ({source}) cannot be loaded: {_why(error)}"
         ) from error
     # Python 3.13 asks for fields that many a cluster's own CA does not set; Go, and so kubectl, does not.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -229,10 +229,15 @@ def first_line(error: Exception) -> str:
     return f"{text or 'something is missing in it'}."
 
 
+def _why(error: OSError) -> str:
+    """The system's words, without the number and the name that stand before them already; OpenSSL's as they are."""
+    return first_line(error) if isinstance(error, ssl.SSLError) else f"{(error.strerror or str(error)).lower()}."
+
+
 def _load_chain(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
     try:
         context.load_cert_chain(cert_file, keyfile=key_file)
     except OSError as error:
         raise ConnectionSettingsError(
-            f"The client certificate {cert_file} with key {key_file} cannot be loaded: {first_line(error)}"
+            f"The client certificate {cert_file} with key {key_file} cannot be loaded: {_why(error)}"
         ) from error

@@ -99,7 +99,7 @@ _TROUBLES: tuple[tuple[type[Exception], str, str, bool], ...] = (
 def _cause(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return str(error.certificate_error)
+            return getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
         case aiohttp.ClientConnectorError():
             return _words_of(error.os_error)
         case aiohttp.ClientResponseError():

@@ -138,6 +138,13 @@ async def test_a_file_that_is_no_certificate_is_told(tmp_path: Path) -> None:
         await found(ConnectionSettings(host="https://k", ca_file=str(tmp_path / "ca.crt")))
 
 
+async def test_a_certificate_that_is_not_there_is_told() -> None:
+    """In the system's words, without a number and without naming it twice."""
+    with pytest.raises(ConnectionSettingsError) as caught:
+        await found(ConnectionSettings(host="https://k", ca_file="/no/ca"))
+    assert str(caught.value) == "The CA file /no/ca (host https://k) cannot be loaded: no such file or directory."
+
+
 async def test_a_client_certificate_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     """With the key's file as well: often it is the pair that is wrong."""
     config = kubeconfig(
