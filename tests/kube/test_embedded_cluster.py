@@ -120,7 +120,9 @@ async def test_tls_needs_the_right_authority_and_token() -> None:
         await client.aclose()
         stranger = ConnectionSettings(host=server.url, bearer_token="secret")
         client = await connect(stranger, retry=RetryPolicy(limit=1), environ={})
-        with pytest.raises(UnavailableError, match=r"we do not trust \(unable to get local issuer certificate\)\.$") as caught:
+        with pytest.raises(
+            UnavailableError, match=r"we do not trust \(unable to get local issuer certificate\)\.$"
+        ) as caught:
             await client.list("pods", "default")
         assert (caught.value.reason, caught.value.sent) == ("CertificateInvalid", False)
         await client.aclose()
