@@ -125,7 +125,10 @@ def _without(secrets: tuple[str, ...], text: str) -> str:
 
 def _job_url(request: PodRequest) -> str:
     """The job's page. The repository's URL holds the job's token in front of the host, so only its parts are used."""
-    url = urlsplit(request.job.git_info.repo_url)
+    try:
+        url = urlsplit(request.job.git_info.repo_url)
+    except ValueError:
+        return ""  # git will say what is wrong with it
     host = url.netloc.rpartition("@")[2]
     return f"{url.scheme}://{host}{url.path.removesuffix('.git')}/-/jobs/{request.job.id}" if host else ""
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from runner.job.variables import Variable, Variables
 from runner.podspec.labels import manager_selector, pod_annotations, pod_labels
 
@@ -60,9 +62,10 @@ def test_masked_values_are_blotted_out_when_one_holds_the_other(make_request: An
     assert pod_annotations(request)["a"] == "[MASKED] and [MASKED]"
 
 
-def test_job_url_is_left_empty_when_there_is_no_repository(make_request: Any) -> None:
+@pytest.mark.parametrize("git", [{}, {"repo_url": "http://[::1/a"}], ids=["none", "no address"])
+def test_job_url_is_left_empty_when_there_is_no_repository(make_request: Any, git: dict[str, str]) -> None:
     """A job without sources has no address to make one from."""
-    assert pod_annotations(make_request(job={"git_info": {}}))["job.runner.gitlab.com/url"] == ""
+    assert pod_annotations(make_request(job={"git_info": git}))["job.runner.gitlab.com/url"] == ""
 
 
 def test_job_url_keeps_the_port_and_drops_the_token_when_there_is_one(make_request: Any) -> None:
