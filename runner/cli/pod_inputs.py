@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from functools import cached_property
@@ -36,6 +37,8 @@ KeyPath = tuple[str | int, ...]
 
 _JOB_ID = 1001
 _JOB_TOKEN = "glcbt-of_no_gitlab_at_all"
+_NO_TOKEN = "glrt-xxxxxxxxxxxxxxxxxxxx"
+_TOKEN_VARIABLE = re.compile(r"""^\s*token\s*=\s*["']\$\{?(\w+)""", re.IGNORECASE | re.MULTILINE)
 
 
 class Trouble(click.ClickException):
@@ -107,7 +110,7 @@ def read_config_file(path: Path) -> ConfigFile:
     """Read a configuration; its warnings go to stderr. Raises Trouble."""
     text = _read_text(path, what="Name the configuration with --config.")
     try:
-        reading = read_config(text, file=str(path), environ=os.environ)
+        reading = read_config(text, file=str(path), environ=_environment(text))
     except ConfigError as error:
         raise Trouble(_sentences(error.findings)) from None
     if reading.config is None:
@@ -115,6 +118,12 @@ def read_config_file(path: Path) -> ConfigFile:
     for finding in reading.findings:
         click.echo(f"{finding.severity}: {finding}", err=True)
     return ConfigFile(path, text, reading)
+
+
+def _environment(text: str) -> Mapping[str, str]:
+    """The environment, and a token that opens nothing where it has none: manifests and Roles need no secret."""
+    given = {name: value for name, value in os.environ.items() if value}
+    return {**dict.fromkeys(_TOKEN_VARIABLE.findall(text), _NO_TOKEN), **given}
 
 
 def read_payload(file: str) -> Json:

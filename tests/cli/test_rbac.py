@@ -46,6 +46,15 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+def test_token_is_not_needed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable that has it is set where the runner runs; a Role is the same without."""
+    config = entry("shop").replace('token = "t"', 'token = "${RUNNER_TOKEN}"')
+    with_token = run(config)
+    monkeypatch.delenv("RUNNER_TOKEN")
+    assert run(config) == with_token
+    assert with_token[0] == 0
+
+
 def entry(name: str, *, flags: dict[str, bool] | None = None, **kubernetes: Any) -> str:
     """One `[[runners]]` of a configuration; its first key of Kubernetes stands in line 7 with no flags."""
     keys = "".join(f"{key} = {json.dumps(value)}\n" for key, value in kubernetes.items())
