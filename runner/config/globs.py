@@ -9,6 +9,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from runner.job.patterns import PatternError, compiled
+
 _TOKEN = re.compile(
     r"""(?P<folders>(?:(?<![^/])\*\*/)+)
       | (?P<rest>(?<![^/])\*\*\Z)
@@ -25,7 +27,6 @@ _WILD = {"folders": "(?:[^/]*/)*", "rest": ".*", "star": "[^/]*", "one": "[^/]"}
 _SEPARATOR = ord("/")
 _MOST_ALTERNATIVES = 1000
 _MOST_CHARACTERS = 1024
-_MEMORY_BYTES = 2 * 1024 * 1024
 
 
 class GlobError(ValueError):
@@ -47,17 +48,11 @@ def glob_problem(pattern: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> Any:  # re2 has no types
-    import re2  # here, because a process without allow lists has no use for it
-
-    options = re2.Options()
-    options.max_mem = _MEMORY_BYTES
-    options.log_errors = False
-    options.never_capture = True
+def _compiled(pattern: str) -> Any:
     expression = "|".join(_expression(each) for each in _alternatives(pattern))
     try:
-        return re2.compile(f"(?s){expression}".encode("utf-8", "replace"), options)
-    except re2.error:
+        return compiled(f"(?s){expression}")
+    except PatternError:
         raise GlobError("it is too large, or no text") from None
 
 

@@ -170,10 +170,6 @@ class Capacity:
         """Slots in use: running jobs and requests under way."""
         return sum(line.running + line.asking for line in self._lines.values())
 
-    def running_of(self, runner: Hashable) -> int:
-        """Jobs of one runner that hold a slot now."""
-        return self._lines[runner].running if runner in self._lines else 0
-
     def asking_of(self, runner: Hashable) -> int:
         """Questions of one runner that are under way."""
         return self._lines[runner].asking if runner in self._lines else 0

@@ -8,10 +8,9 @@ Runner does.
 from functools import lru_cache
 from typing import Any
 
+from runner.job.patterns import PatternError, compiled
 from runner.job.quantity import Quantity, QuantityError, parse_quantity
 from runner.podspec.quoting import quoted, shown
-
-_PATTERN_MEMORY_BYTES = 2 * 1024 * 1024
 
 
 class GuardError(ValueError):
@@ -26,15 +25,6 @@ def check_pattern(pattern: str, value: str) -> None:
     # Go replaces what is no UTF-8, and so does this.
     if _compiled(pattern).search(value.encode("utf-8", "replace")) is None:
         raise GuardError(f"provided value {quoted(value)} does not match {quoted(pattern)}")
-
-
-def pattern_problem(pattern: str) -> str:
-    """Say what is wrong with a regular expression in RE2's own words; empty when it is good."""
-    try:
-        _compiled(pattern)
-    except GuardError as error:
-        return str(error)
-    return ""
 
 
 def amount_within(limit: str, text: str, *, resource: str) -> str:
@@ -60,16 +50,8 @@ def _limit(text: str) -> Quantity:
     return parse_quantity(text)
 
 
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> Any:  # re2 has no types
-    import re2  # here, because a process that overwrites nothing has no use for it
-
-    options = re2.Options()
-    options.max_mem = _PATTERN_MEMORY_BYTES
-    options.log_errors = False
-    options.never_capture = True
+def _compiled(pattern: str) -> Any:
     try:
-        return re2.compile(pattern.encode("utf-8", "replace"), options)
-    except re2.error as error:
-        reason = error.args[0].decode("utf-8", "replace") if error.args else "it cannot be read"
-        raise GuardError(f"{quoted(pattern)} is no regular expression: {shown(reason)}") from None
+        return compiled(pattern)
+    except PatternError as error:
+        raise GuardError(f"{quoted(pattern)} is no regular expression: {shown(str(error))}") from None

@@ -77,7 +77,7 @@ def test_a_job_is_followed_by_the_next_question_at_once() -> None:
     (ask,) = book.next_asks(0.0)
     book.answered(ask, 0.05, job=True)
     assert len(book.next_asks(0.05)) == 1
-    assert book.running_of("a") == 1
+    assert book.running == 1
 
 
 def test_strict_check_interval_keeps_its_pace_after_a_job() -> None:

@@ -7,6 +7,7 @@ from runner.config.checks.amounts import amount
 from runner.config.checks.rules import Problem, Rule, quoted
 from runner.config.kubernetes import KubernetesConfig
 from runner.config.model import RunnerConfig
+from runner.job.patterns import PatternError, compiled
 
 PATTERNS: Final = (
     "namespace_overwrite_allowed",
@@ -134,16 +135,11 @@ def _matches_everything(pattern: str) -> bool:
 
 
 def _compiled(pattern: str) -> Any:
-    """RE2's compiled pattern, which has no types; or what RE2 says against it, a text."""
-    import re2  # here, because most configurations have no guard
-
-    options = re2.Options()
-    options.log_errors = False
+    """The pattern, or what RE2 says against it, a text."""
     try:
-        return re2.compile(pattern.encode("utf-8", "replace"), options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else b"it cannot be read"
-        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        return compiled(pattern)
+    except PatternError as error:
+        return str(error)
 
 
 RULES: Final[tuple[Rule[KubernetesConfig], ...]] = (
