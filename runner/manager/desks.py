@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runner.gitlab.backoff import RETRY_ATTEMPTS
+
 if TYPE_CHECKING:
     from runner.gitlab.coordinator import Coordinator
     from runner.job.payload import Job
@@ -25,7 +27,17 @@ class CoordinatorDesk:
     async def update_job(
         self, *, state: str, reason: str = "", exit_code: int = 0, checksum: str = "", size: int = 0
     ) -> UpdateResult:
-        """Report the job's state."""
+        """Report the job's state.
+
+        The first word, which alone has no checksum, is repeated while GitLab is busy: until it has that, a GitLab that
+        waits for it takes no log. Everything later is repeated by the trace's machine.
+        """
         return await self._coordinator.update_job(
-            self._job, state=state, failure_reason=reason, exit_code=exit_code, checksum=checksum, size=size
+            self._job,
+            state=state,
+            failure_reason=reason,
+            exit_code=exit_code,
+            checksum=checksum,
+            size=size,
+            attempts=1 if checksum else RETRY_ATTEMPTS,
         )

@@ -16,6 +16,7 @@ from runner.manager.desks import CoordinatorDesk
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity
 from runner.manager.tracing import Trace
+from runner.testing.faults import FaultRule, Reply
 from runner.testing.gitlab import GitLabServer
 from runner.trace.journal import LogEntry
 from runner.trace.masking import Masker
@@ -61,6 +62,7 @@ LINES: dict[int, tuple[str, tuple[str, ...]]] = {
         "PUT `running` is the first call; refused or canceling there: no pod",
         (
             f"{HERE}test_acknowledgement_is_the_first_word_about_a_job",
+            f"{HERE}test_acknowledgement_is_repeated_while_gitlab_is_busy",
             "tests/manager/test_job_run.py::test_run_when_the_job_is_canceled_already",
             "tests/manager/test_job_run.py::test_run_when_the_first_word_is_not_heard",
         ),
@@ -256,6 +258,20 @@ async def test_acknowledgement_is_the_first_word_about_a_job() -> None:
         about = [one for one in gitlab.requests if f"/jobs/{job.id}" in one.path]
         assert gitlab.violations == []
     assert (about[0].method, job.updates[0].state, job.updates[0].checksum) == ("PUT", "running", "")
+    assert job.state == "success"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_acknowledgement_is_repeated_while_gitlab_is_busy(status: int) -> None:
+    """Five times at most, and GitLab hears nothing else of the job before it has taken it."""
+    async with GitLabServer() as gitlab:
+        gitlab.faults.add(FaultRule("PUT", "/jobs/", Reply(status), times=4))
+        job = gitlab.queue(variables={"GIT_STRATEGY": "none"})
+        with anyio.fail_after(20):
+            await manager_of(gitlab, Room()).serve()
+        about = [one.method for one in gitlab.requests if f"/jobs/{job.id}" in one.path]
+        assert gitlab.violations == []
+    assert about[:6] == ["PUT"] * 5 + ["PATCH"]
     assert job.state == "success"
 
 
