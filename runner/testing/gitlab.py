@@ -25,6 +25,7 @@ from aiohttp import web
 
 from runner.testing.faults import Faults, Handler, RecordedRequest
 from runner.testing.gitlab_artifacts import ArtifactStore
+from runner.testing.gitlab_control import control_routes
 from runner.testing.gitlab_git import Repositories, Repository
 from runner.testing.gitlab_jobs import Answer, JobRecord
 from runner.testing.gitlab_lfs import LargeFiles
@@ -220,9 +221,7 @@ class GitLabServer:
         app.router.add_post(r"/{project:.+}.git/git-upload-pack", self._git)
         app.router.add_post(r"/{project:.+}.git/info/lfs/objects/batch", self._git)
         app.router.add_get(r"/{project:.+}.git/gitlab-lfs/objects/{oid}", self._git)
-        app.router.add_post("/-/testing/jobs", self._control_queue)
-        app.router.add_get("/-/testing/jobs", self._control_list)
-        app.router.add_get(r"/-/testing/jobs/{id:\d+}/trace", self._control_trace)
+        app.router.add_routes(control_routes(self))
         return app
 
     # The runner API.
@@ -369,35 +368,6 @@ class GitLabServer:
             and user == "gitlab-ci-token"
             and any(_same(password, job.token) for job in running)
         )
-
-    # The door for a test in another process.
-
-    async def _control_queue(self, request: web.Request) -> web.Response:
-        over = orjson.loads(await request.read() or b"{}")
-        jobs = [self.queue(**over) for _ in range(int(request.query.get("count", "1")))]
-        return web.json_response([job.id for job in jobs], status=201)
-
-    async def _control_list(self, request: web.Request) -> web.Response:
-        jobs = [
-            {
-                "id": job.id,
-                "state": job.state,
-                "failure_reason": job.failure_reason,
-                "trace_bytes": len(job._trace),
-                "queued_at": job.queued_at,
-                "assigned_at": job.assigned_at,
-                "first_log_at": job.patches[0].at if job.patches else None,
-                "finished_at": job.finished_at,
-            }
-            for job in self.jobs.values()
-        ]
-        return web.json_response({"jobs": jobs, "violations": self.violations, "requests": len(self.requests)})
-
-    async def _control_trace(self, request: web.Request) -> web.Response:
-        job = self.jobs.get(int(request.match_info["id"]))
-        if job is None:
-            raise web.HTTPNotFound
-        return web.Response(body=job.trace, content_type="application/octet-stream")
 
 
 def _response(answer: Answer) -> web.Response:
