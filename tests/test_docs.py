@@ -192,14 +192,14 @@ def test_examples_of_testing_pass(tmp_path: Path) -> None:
 
 
 def test_table_of_failures_is_complete() -> None:
-    """docs/running.md explains every code that a verdict or a failed start can have, and no other."""
+    """docs/failures.md explains every code that a verdict or a failed start can have, and no other."""
     sources = [
         (ROOT / "runner" / path).read_text(encoding="utf-8") for path in ("job/verdict.py", "podspec/trouble.py")
     ]
     code = r"(?:run|node|pod|kube|helper|pull|start)\.[a-z_]+"
     raised = {found for source in sources for found in re.findall(rf'"({code})"', source)}
     explained = re.findall(
-        rf"^\|.*\| `({code})` \|$", (ROOT / "docs/running.md").read_text(encoding="utf-8"), re.MULTILINE
+        rf"^\|.*\| `({code})` \|$", (ROOT / "docs/failures.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert sorted(explained) == sorted(raised)
 
