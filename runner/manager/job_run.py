@@ -139,6 +139,11 @@ class JobRun:
         return self._stage
 
     @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What must not be told of the job."""
+        return self._material.secrets
+
+    @property
     def left_something(self) -> bool:
         """Whether the job's objects could not be removed, or GitLab not be told how it ended, before time was up."""
         return self._left_something
@@ -187,7 +192,7 @@ class JobRun:
         except Exception as error:  # noqa: BLE001 -- whatever happened, GitLab must hear how the job ended
             for fault in leaf_errors(error):
                 if not isinstance(fault, JobError):
-                    tell_fault(self._log, "a fault of this program ended the job", fault)
+                    tell_fault(self._log, "a fault of this program ended the job", fault, secrets=self.secrets)
             return outcome or outcome_of(error)
         late = JobTimeoutError.after(self._job.timeout)
         return outcome or outcome_of(self._cut_by or late)

@@ -123,7 +123,7 @@ class Jobs:
                 job_run = self._job_run(served, material, let_go, card, session)
             except Exception as error:  # noqa: BLE001 -- whatever a job's payload does here, GitLab must hear of its end
                 if not isinstance(error, JobError):
-                    tell_fault(log, "a fault of this program ended the job", error)
+                    tell_fault(log, "a fault of this program ended the job", error, secrets=_secrets_of(job))
                 let_go()
                 if session is not None:
                     await session.aclose()
@@ -139,7 +139,7 @@ class Jobs:
         try:
             await job_run.run()
         except Exception as error:  # noqa: BLE001 -- it must not end the other jobs; GitLab's time-out ends this one
-            tell_fault(log, "a job was given up", error)
+            tell_fault(log, "a job was given up", error, secrets=job_run.secrets)
         finally:
             self._running.discard(job_run)
             self._left_behind += bool(self._aborted) and job_run.left_something
@@ -224,3 +224,9 @@ class Jobs:
 
     def _identity_for(self, coordinator: Coordinator) -> Identity:
         return replace(self._identity, tls_ca=coordinator.tls_ca, tls_client=coordinator.tls_client)
+
+
+def _secrets_of(job: Job) -> tuple[bytes, ...]:
+    """What must not be told of a job of which there is nothing but its payload."""
+    values = (job.token, *(variable.value for variable in job.variables if variable.masked))
+    return tuple(value.encode() for value in values if value)

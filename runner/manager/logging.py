@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
 from runner.job.variables import short_token
+from runner.trace.masking import Masker
 
 if TYPE_CHECKING:
     from runner.config.model import RunnerConfig
@@ -104,6 +107,7 @@ def setup_logging(
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+    logging.lastResort = _foreign  # nobody else in this process takes what libraries write
 
 
 def change_logging(*, level: str, form: str) -> None:
@@ -168,9 +172,35 @@ def runner_fields(runner: RunnerConfig) -> dict[str, str]:
     return {"runner": short_token(runner.token), "runner_name": runner.name}
 
 
-def tell_fault(logger: Any, event: str, error: BaseException) -> None:
-    """Write a line about a fault of this program, with the place where it was.
+def tell_fault(logger: Any, event: str, error: BaseException, *, secrets: Iterable[bytes] = ()) -> None:
+    """Write a line about a fault of this program, with the place where it was; `secrets` do not show.
 
     Formatted here: a renderer may show local variables, and with them what must not be told.
     """
-    logger.error(event, exception="".join(traceback.format_exception(error)))
+    told = "".join(traceback.format_exception(error)).encode(errors="replace")
+    logger.error(event, exception=Masker(secrets).whole(told).decode(errors="replace"))
+
+
+class _Foreign(logging.Handler):
+    """Lines of libraries, which write by Python's own logging: as ours, and without the words of errors.
+
+    Those may hold what a stranger has sent. An error in which nothing of ours had a part is one of his making.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        fields = {"logger": record.name}
+        level = logging.getLevelName(record.levelno).lower()
+        if error is not None:
+            frames = traceback.extract_tb(error.__traceback__)
+            fields["fault"] = type(error).__name__
+            if any(frame.filename.startswith(_OURS) for frame in frames):
+                fields["exception"] = "".join(traceback.format_list(frames)) + type(error).__name__
+            else:
+                level = "debug"
+        message = record.getMessage().partition("\n")[0]
+        getattr(structlog.get_logger(), level if level in _STYLES else "warning")(message, **fields)
+
+
+_OURS = str(PurePath(__file__).parents[1]) + os.sep
+_foreign = _Foreign(logging.WARNING)

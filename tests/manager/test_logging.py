@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 
-from runner.manager.logging import change_logging, render_like_runner, setup_logging, toggle_debug
+from runner.manager.logging import change_logging, render_like_runner, setup_logging, tell_fault, toggle_debug
+from runner.terminal.addresses import split_address
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +134,52 @@ def test_setup_logging_when_lines_are_counted() -> None:
     log.warning("written")
     log.error("written")
     assert told == ["warning", "error"]
+
+
+def test_tell_fault_when_its_words_hold_a_secret() -> None:
+    """The place is told, the secret is not."""
+    stream = io.StringIO()
+    setup_logging(level="info", form="runner", stream=stream)
+    try:
+        int("a secret value")
+    except ValueError as error:
+        tell_fault(structlog.get_logger(), "broke", error, secrets=(b"secret",))
+    told = stream.getvalue()
+    assert "test_logging.py" in told
+    assert "invalid literal for int() with base 10: 'a [MASKED] value'" in told
+
+
+def failed(name: str, say: Callable[[], object]) -> logging.LogRecord:
+    """A library's line about an error."""
+    try:
+        say()
+    except ValueError:
+        return logging.LogRecord(name, logging.ERROR, "x.py", 1, "it went wrong\nwith %s", ("much",), sys.exc_info())
+    raise AssertionError
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_setup_logging_when_a_library_tells_of_a_stranger(level: str) -> None:
+    """What strangers send is worth a line at level debug, and none of its words."""
+    stream = io.StringIO()
+    setup_logging(level=level, form="json", stream=stream)
+    assert logging.lastResort
+    logging.lastResort.handle(failed("aiohttp.server", lambda: int("glrt-sent")))
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    for line in told:
+        line.pop("time")
+    expected = {"level": "debug", "msg": "it went wrong", "logger": "aiohttp.server", "fault": "ValueError"}
+    assert told == ([expected] if level == "debug" else [])
+
+
+def test_setup_logging_when_a_library_tells_of_a_fault_of_ours() -> None:
+    """It has its level, and the place where it was."""
+    stream = io.StringIO()
+    setup_logging(level="info", form="json", stream=stream)
+    assert logging.lastResort
+    logging.lastResort.handle(failed("asyncio", lambda: split_address("glrt-" + "secret:x/")))
+    logging.lastResort.handle(logging.LogRecord("asyncio", logging.WARNING, "x.py", 1, "slow", (), None))
+    fault, slow = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (fault["level"], fault["fault"], slow["level"], slow["msg"]) == ("error", "ValueError", "warning", "slow")
+    assert "in split_address" in fault["exception"]
+    assert "glrt-secret" not in stream.getvalue()
