@@ -32,14 +32,15 @@ OWNER_MARK = ".gitlab-build-uid-gid"
 # What lies there on a volume that lasts may be another job's user's.
 _LEAVE_MARK = 'rm -f "$1" 2>/dev/null; : >"$1"'
 _COPY_INIT = """\
-for init in /usr/bin/dumb-init `command -v dumb-init` `command -v tini-static`; do
+for init in `command -v tini-static` /usr/bin/dumb-init `command -v dumb-init`; do
 [ -x "$init" ] && exec cp "$init" "$1"
 done
 printf '#!/bin/sh\\nshift\\nexec "$@"\\n' >"$1"
 chmod 755 "$1"
 """
 """A helper image without an init process gets a script in its place that starts the agent, which reaps and passes on
-signals too. Without `$(...)`: Kubernetes expands that in commands."""
+signals too. One that is surely static goes first: it runs in any image, and Debian's dumb-init, which this project's
+image has for manifests that call it, runs in few. Without `$(...)`: Kubernetes expands that in commands."""
 
 
 def build_init_containers(request: PodRequest) -> list[Manifest]:

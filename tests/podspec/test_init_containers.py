@@ -116,6 +116,19 @@ def test_init_process_is_the_helper_images_when_it_has_one(make_request: Any, tm
     assert subprocess.check_output([copy, "--", "a", "b"], text=True, timeout=30) == "init -- a b\n"
 
 
+def test_init_process_is_the_static_one_when_the_helper_image_has_both(make_request: Any, tmp_path: Path) -> None:
+    """The other may need libraries that the job's image has not."""
+    (permissions,) = build_init_containers(make_request(feature_flags={DUMB_INIT: True}))
+    for name in ("dumb-init", "tini-static"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name}\n")
+        (tmp_path / name).chmod(0o755)
+    copy = tmp_path / "copy"
+
+    run(permissions["command"], copy, tools=str(tmp_path))
+
+    assert subprocess.check_output([copy, "--"], text=True, timeout=30) == "tini-static\n"
+
+
 def test_init_process_is_a_script_when_the_helper_image_has_none(make_request: Any, tmp_path: Path) -> None:
     """The job runs all the same: the agent does what an init process does."""
     (permissions,) = build_init_containers(make_request(feature_flags={DUMB_INIT: True}))
