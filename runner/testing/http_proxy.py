@@ -8,51 +8,35 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import ByteStream, SocketStream
 
-from runner.testing.loopback import LoopbackPort
+from runner.testing.loopback import LoopbackServer
 from runner.testing.proxy import pump
 
 _HEAD_BYTES_MAX = 64 * 1024
 _END = b"\r\n\r\n"
 
 
-class HttpProxy:
+class HttpProxy(LoopbackServer):
     """Forward what asks for a host of `routes` to the port of loopback that stands there."""
 
     def __init__(self, routes: Mapping[str, int], *, user: str = "", password: str = "") -> None:
+        super().__init__()
         self._routes = routes
         self._user = user
         self._password = password
-        self._port = LoopbackPort(self._answer)
         self.asked: list[str] = []
         """First lines of the requests that were let through, such as `CONNECT gitlab.test:443 HTTP/1.1`."""
         self.refused = 0
         """Requests without the right password."""
 
     @property
-    def port(self) -> int:
-        """The proxy's own port, once it is started."""
-        return self._port.number
-
-    @property
     def url(self) -> str:
         """Its address without a password."""
         return f"http://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        await self._port.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._port.__aexit__(kind, error, trace)
 
     async def _answer(self, near: SocketStream) -> None:
         async with near:

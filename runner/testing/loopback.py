@@ -1,11 +1,11 @@
-"""A port of loopback that hands each connection to somebody: the common ground of what speaks no HTTP of a library's.
+"""A server on a port of loopback, without a library between: the common ground of proxies and scripted answers.
 
 Law: nothing of it outlives its `async with`, neither the port nor a connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -14,20 +14,23 @@ from anyio.abc import SocketStream, TaskGroup
 from anyio.streams.stapled import MultiListener
 
 
-class LoopbackPort:
-    """Listen on a free port while entered; each connection is a task of `answer`."""
+class LoopbackServer(ABC):
+    """Listen on a free port while entered; each connection is a task of `_answer`."""
 
-    def __init__(self, answer: Callable[[SocketStream], Awaitable[None]]) -> None:
-        self._answer = answer
+    def __init__(self) -> None:
         self._group: TaskGroup | None = None
         self._listener: MultiListener[SocketStream] | None = None
-        self.number = 0
+        self.port = 0
         """The port, once it is entered."""
+
+    @abstractmethod
+    async def _answer(self, stream: SocketStream) -> None:
+        """Talk on one connection."""
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
         self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        self.number = self._listener.extra(anyio.abc.SocketAttribute.local_port)
+        self.port = self._listener.extra(anyio.abc.SocketAttribute.local_port)
         self._group.start_soon(self._listener.serve, self._answer)
         return self
 

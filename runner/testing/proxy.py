@@ -6,40 +6,23 @@ TLS kept.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 import anyio
 from anyio.abc import ByteStream, SocketStream, TaskGroup
 
-from runner.testing.loopback import LoopbackPort
+from runner.testing.loopback import LoopbackServer
 
 _CHUNK_BYTES = 64 * 1024
 
 
-class CuttingProxy:
+class CuttingProxy(LoopbackServer):
     """Forward connections to `host:port` from a port of loopback until `cut` ends them all."""
 
     def __init__(self, host: str, port: int) -> None:
+        super().__init__()
         self._target = host, port
         self._streams: set[ByteStream] = set()
-        self._port = LoopbackPort(self._forward)
         self.refusing = False
         """Close new connections at once."""
-
-    @property
-    def port(self) -> int:
-        """The proxy's own port, once it is started."""
-        return self._port.number
-
-    async def __aenter__(self) -> Self:
-        await self._port.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._port.__aexit__(kind, error, trace)
 
     async def cut(self) -> int:
         """End every connection at once, as a dying network device does; how many there were."""
@@ -48,7 +31,7 @@ class CuttingProxy:
             await anyio.aclose_forcefully(stream)
         return len(streams) // 2
 
-    async def _forward(self, near: SocketStream) -> None:
+    async def _answer(self, near: SocketStream) -> None:
         if self.refusing:
             await anyio.aclose_forcefully(near)
             return

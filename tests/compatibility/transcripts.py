@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import orjson
 from anyio.abc import SocketStream
 
-from runner.testing.loopback import LoopbackPort
+from runner.testing.loopback import LoopbackServer
 
 
 def shown(text: str) -> bytes:
@@ -53,29 +52,20 @@ def answer(status: str, *headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-class ScriptedServer:
+class ScriptedServer(LoopbackServer):
     """Give these answers one after the other, whatever is asked, and keep what was."""
 
     def __init__(self, *answers: bytes) -> None:
+        super().__init__()
         self._answers = iter(answers)
-        self._port = LoopbackPort(self._serve)
         self.heard: list[Heard] = []
 
     @property
     def url(self) -> str:
         """Where it listens, once it is entered."""
-        return f"http://127.0.0.1:{self._port.number}"
+        return f"http://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Self:
-        await self._port.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._port.__aexit__(kind, error, trace)
-
-    async def _serve(self, stream: SocketStream) -> None:
+    async def _answer(self, stream: SocketStream) -> None:
         async with stream:
             data = b""
             while True:

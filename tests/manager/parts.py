@@ -84,6 +84,23 @@ class Room:
         await self.removing.wait()
 
 
+class HeldRoom(Room):
+    """A room that tells whether somebody serves it."""
+
+    def __init__(self, **stages: Stage) -> None:
+        super().__init__(**stages)
+        self.held = False
+
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Hold it until cancelled."""
+        self.held = True
+        task_status.started()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.held = False
+
+
 class NoCaches:
     """Caches stay where they are."""
 

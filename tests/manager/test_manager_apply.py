@@ -21,13 +21,13 @@ from runner.manager.runners import Change
 from runner.status.board import StatusBoard
 from runner.testing.gitlab import GitLabServer
 from runner.testing.gitlab_jobs import JobRecord
-from tests.manager.parts import NoCaches, Room
+from tests.manager.parts import HeldRoom, NoCaches
 
 TOKENS = ("glrt-aaaaaaaaaaaa", "glrt-bbbbbbbbbbbb", "glrt-cccccccccccc")
 SYSTEM_ID = "r_0123456789ab"
 
 
-class Hall(Room):
+class Hall(HeldRoom):
     """A room in which scripts stand until they are let go."""
 
     def __init__(self, runner: RunnerConfig) -> None:
@@ -35,15 +35,6 @@ class Hall(Room):
         self.runner = runner
         self.go_on = anyio.Event()
         self.standing = 0
-        self.held = False
-
-    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        self.held = True
-        task_status.started()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.held = False
 
     async def _stand(self, attempt: str, stop: anyio.Event) -> Evidence:
         self.standing += 1

@@ -13,23 +13,7 @@ from runner.gitlab.coordinator import Coordinator
 from runner.gitlab.replies import JobAnswer, JobReply
 from runner.manager.runners import RunnerParts, ServedRunner, matched
 from runner.manager.sessions import Sessions
-from tests.manager.parts import NoCaches, Room
-
-
-class Place(Room):
-    """A room that tells whether it is held."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held = False
-
-    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        self.held = True
-        task_status.started()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.held = False
+from tests.manager.parts import HeldRoom, NoCaches
 
 
 class Desk:
@@ -55,7 +39,7 @@ def entry(name: str, token: str = "glrt-aaaaaaaaaaaa", **over: Any) -> RunnerCon
 def served(key: str, config: RunnerConfig, *, desk: Any = None, place: Any = None) -> ServedRunner:
     """A runner with what serves it."""
     parts = RunnerParts(
-        executor=lambda _: place or Place(),
+        executor=lambda _: place or HeldRoom(),
         coordinator=lambda _: cast(Coordinator, desk or Desk()),
         caches=lambda _: NoCaches(),
         sessions=Sessions(),
@@ -103,7 +87,7 @@ async def test_matched(before: list[RunnerConfig], now: list[RunnerConfig], keys
 
 async def test_retire_when_a_job_and_a_question_are_under_way() -> None:
     """What they need is held until both have ended; then the connection is closed."""
-    desk, place = Desk(), Place()
+    desk, place = Desk(), HeldRoom()
     runner = served("r", entry("r"), desk=desk, place=place)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
