@@ -21,8 +21,7 @@ the image they answer to `gitlab-runner` and `gitlab-ci-multi-runner` in `/usr/b
 in [environment.md](environment.md).
 
 ```sh
-export CI_SERVER_URL=https://gitlab.example.com CI_SERVER_TOKEN=glrt-...
-runner register --non-interactive --executor kubernetes --name ci --kubernetes-namespace ci
+runner register --non-interactive --url https://gitlab.example.com --token glrt-... --name ci --kubernetes-namespace ci
 runner list
 runner verify --delete
 runner reset-token --name ci

@@ -65,7 +65,7 @@ def command(config: Path | None, name: str, token: str, url: str, all_runners: b
         entries = read_entries(path)
         chosen = entries if all_runners else _chosen(entries, name=name, token=token, url=url)
         if not chosen and not all_runners:
-            say("error", f"No runner of {path} is meant: give its --name, --token or --url, or say --all-runners.")
+            say("error", _nobody(path, name=name, token=token, url=url))
             return 1
         if all_runners:
             say("warning", "Unregistering all runners")
@@ -96,6 +96,18 @@ def _chosen(entries: Sequence[Entry], *, name: str, token: str, url: str) -> lis
         if (not name or entry.name == name) and (not token or entry.token == token) and (not url or entry.is_of(url))
     ]
     return found[:1]
+
+
+def _nobody(path: Path, *, name: str, token: str, url: str) -> str:
+    """Why no runner is meant: a token or a url of the environment counts too, which the command line does not show."""
+    given = [
+        *([f"the name {name}"] if name else ()),
+        *(["the token of --token or CI_SERVER_TOKEN"] if token else ()),
+        *([f"the url {url}"] if url else ()),
+    ]
+    if not given:
+        return f"No runner of {path} is meant: give its --name, --token or --url, or say --all-runners."
+    return f"No runner of {path} is meant: none has {' and '.join(given)}."
 
 
 async def _unregister(path: Path, entries: Sequence[Entry], tls: tuple[str, str, str]) -> list[Entry]:

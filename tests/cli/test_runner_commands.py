@@ -128,19 +128,25 @@ async def test_unregistered_runner_is_gone_from_gitlab_and_the_file(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        pytest.param([], id="nothing-said"),
-        pytest.param(["-n", "three"], id="unknown-name"),
-        pytest.param(["-n", "one", "-t", TWO], id="name-and-token-of-two-runners"),
+        pytest.param([], "is meant: give its --name, --token or --url", id="nothing-said"),
+        pytest.param(["-n", "three"], "is meant: none has the name three.", id="unknown-name"),
+        pytest.param(
+            ["-n", "one", "-t", TWO],
+            "none has the name one and the token of --token or CI_SERVER_TOKEN.",
+            id="name-and-token-of-two-runners",
+        ),
     ],
 )
-async def test_unregister_of_nobody_fails(runner: CommandLine, gitlab: GitLabServer, arguments: list[str]) -> None:
-    """With a sentence, and without a question to GitLab."""
+async def test_unregister_of_nobody_fails(
+    runner: CommandLine, gitlab: GitLabServer, arguments: list[str], words: str
+) -> None:
+    """With a sentence about all that was given, and without a question to GitLab."""
     before = runner.config.read_text()
     done = await runner("unregister", *arguments, TWO=TWO)
     assert (done.code, runner.config.read_text()) == (1, before)
-    assert "is meant" in done.err
+    assert words in done.err
     assert not gitlab.requests
 
 
