@@ -118,10 +118,11 @@ async def test_session_is_not_found_when_its_job_is_over(pod: Pod) -> None:
         async with person.terminal() as socket:
             await socket.send_bytes(b"echo $((6 * 7))\n")
             await read_until(socket, b"42\r\n")
-            await person.session.aclose()
-            with anyio.fail_after(20):
-                while (message := await socket.receive()).type is aiohttp.WSMsgType.BINARY:
-                    pass
+            async with anyio.create_task_group() as group:
+                group.start_soon(person.session.aclose)
+                with anyio.fail_after(20):
+                    while (message := await socket.receive()).type is aiohttp.WSMsgType.BINARY:
+                        pass
             assert message.type is aiohttp.WSMsgType.CLOSE
         assert await person.status("exec", **UPGRADE) == 404
 
