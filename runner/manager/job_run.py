@@ -70,6 +70,9 @@ Without an answer the job goes on: the log's first patch says the same.
 SESSION_CLOSE_TIMEOUT = 10.0
 """Seconds for those who are in a job's session to be sent away."""
 
+FREE_FOLDER_TIMEOUT = 10.0
+"""Seconds for which the end of a job waits until its folder, which stays, is free."""
+
 FINAL_UPDATE_TIMEOUT = 86400.0
 """Seconds for which a GitLab that is away is told how a job ended. After a day it has given the job up itself."""
 
@@ -121,6 +124,7 @@ class JobRun:
         self._limits = Limits(material.runner)
         self._cut_by: JobError | None = None
         self._canceled = anyio.Event()
+        self._removed = anyio.Event()
         self._disowned = False
         """Whether GitLab said at once that the job is no longer ours: it wants to hear nothing more of it."""
         self._stop = anyio.Event()
@@ -276,13 +280,21 @@ class JobRun:
             self._last_words.deadline, anyio.current_time() + self._deadlines.final_update_timeout
         )
         delivered = False
-        with self._card.finish(), self._last_words:
-            delivered = await self._trace.finish(outcome, reason)
+        with self._last_words:
+            await self._until_folder_is_free()
+            with self._card.finish():
+                delivered = await self._trace.finish(outcome, reason)
         self._tell_finished(outcome, reason)
         if not delivered:
             self._left_something = True
             self._card.final_state_lost()
             self._log.error("GitLab did not take the final state of the job", state=outcome.state)
+
+    async def _until_folder_is_free(self) -> None:
+        """Let a folder that stays be free before GitLab sends the next job: there it finds what this one has left."""
+        if self._material.keeps_folder:
+            with anyio.move_on_after(FREE_FOLDER_TIMEOUT):
+                await self._removed.wait()
 
     def _tell_finished(self, outcome: Outcome, reason: str) -> None:
         """Tell the manager's log how the job ended, with the cause where it is the operator's to mend."""
@@ -312,6 +324,7 @@ class JobRun:
                 self._log.error("removing the job's objects took too long, some may be left")
         finally:
             self._place_gone()
+            self._removed.set()
 
     # One stage ---------------------------------------------------------------------------------------------------
 

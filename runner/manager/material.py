@@ -67,6 +67,8 @@ class JobMaterial:
     warnings: tuple[str, ...]
     """What was wrong in variables and flags without failing the job; the log shows it."""
     identity: Identity
+    keeps_folder: bool = False
+    """Whether the job's folder stays for the next job that has its place."""
 
     @classmethod
     def of(cls, job: Job, runner: RunnerConfig, *, identity: Identity, place: Place, shared: bool) -> JobMaterial:
@@ -113,6 +115,7 @@ class JobMaterial:
             plan=plan,
             warnings=(*flag_warnings, *settings.problems, *room_warnings(variables)),
             identity=identity,
+            keeps_folder=shared,
         )
         for stage in _CHECKED_STAGES:
             script_for(stage, material.script_context(job_status="running"))

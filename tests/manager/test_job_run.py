@@ -68,6 +68,8 @@ def job_run(
     *,
     deadlines: Deadlines | None = None,
     runner: Mapping[str, Any] | None = None,
+    shared: bool = False,
+    place_gone: Callable[[], None] = lambda: None,
     **over: Any,
 ) -> JobRun:
     """A job of the payload factory, without sources."""
@@ -81,14 +83,22 @@ def job_run(
         config,
         identity=identity,
         place=Place(concurrent_id=0, concurrent_project_id=0),
-        shared=False,
+        shared=shared,
     )
 
     def open_trace(on_signal: Callable[[Signal], None]) -> Trace:
         renderer = Renderer(Masker((), ()), timestamps=False, sections=False)
         return Trace(desk, renderer, limit_bytes=1 << 20, on_signal=on_signal, keep_alive_interval=0.02)
 
-    return JobRun(material, room, desk, caches=NoCaches(), open_trace=open_trace, deadlines=deadlines or Deadlines())
+    return JobRun(
+        material,
+        room,
+        desk,
+        caches=NoCaches(),
+        open_trace=open_trace,
+        deadlines=deadlines or Deadlines(),
+        place_gone=place_gone,
+    )
 
 
 async def live(run: JobRun) -> Outcome:
@@ -279,6 +289,22 @@ async def test_run_when_removing_takes_too_long() -> None:
     assert outcome.state == "success"
     assert desk.states[-1] == ("success", "")
     assert "removing the job's objects took too long, some may be left" in [entry["event"] for entry in logs]
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["at last", "never"])
+async def test_run_when_its_folder_stays(monkeypatch: pytest.MonkeyPatch, removed: bool) -> None:
+    """GitLab hears the end when the place is free, so that the next job gets the same; but it does hear it."""
+    monkeypatch.setattr("runner.manager.job_run.FREE_FOLDER_TIMEOUT", 5.0 if removed else 0.02)
+    room, desk = Room(), Desk()
+    room.removing = anyio.Event()
+    told: list[bool] = []
+
+    def gone() -> None:
+        told.append(("success", "") in desk.states)
+
+    run = job_run(room, desk, shared=True, deadlines=Deadlines(cleanup_timeout=0.1), place_gone=gone)
+    assert (await live(run)).state == "success"
+    assert (told, desk.states[-1]) == ([not removed], ("success", ""))
 
 
 async def test_run_when_gitlab_takes_no_final_state() -> None:
