@@ -21,7 +21,7 @@ the image they answer to `gitlab-runner` and `gitlab-ci-multi-runner` in `/usr/b
 in [environment.md](environment.md).
 
 ```sh
-runner register --non-interactive --url https://gitlab.example.com --token glrt-... --name ci --kubernetes-namespace ci
+runner register --non-interactive --url https://gitlab.example.com --token glrt-... --executor kubernetes --name ci
 runner list
 runner verify --delete
 runner reset-token --name ci
