@@ -92,7 +92,9 @@ def assemble(
         return Coordinator(
             runner.url,
             runner.token,
-            info=ClientInfo(version=__version__, revision=REVISION, shell=runner.shell, features=known),
+            info=ClientInfo(
+                version=__version__, revision=REVISION, shell=runner.shell, labels=runner.labels, features=known
+            ),
             system_id=system_id,
             tls=tls_files(runner, config_file),
             pool=pool,

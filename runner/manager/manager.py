@@ -20,7 +20,7 @@ from runner.manager.health import Health
 from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
 from runner.manager.jobs import Jobs
 from runner.manager.logging import runner_fields
-from runner.manager.runners import Change, RunnerParts, ServedRunner, identity_of, matched
+from runner.manager.runners import Change, RunnerParts, ServedRunner, identity_of, labelled, matched
 from runner.manager.scheduler import Scheduler, Turn
 from runner.manager.sessions import Sessions
 from runner.manager.tracing import KEEP_ALIVE_INTERVAL
@@ -194,7 +194,7 @@ class RunnerManager:
                 self._board.renewed(before, served.config)
 
     async def _apply(self, config: Config) -> Change:
-        entries = dict(matched(self._served.values(), config.runners))
+        entries = dict(matched(self._served.values(), labelled(config)))
         fresh: list[ServedRunner] = []
         for key, runner in tuple(entries.items()):
             if not self._is_new(key, runner):

@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 from runner.job.variables import short_token
 
 if TYPE_CHECKING:
-    from runner.config.model import RunnerConfig
+    from runner.config.model import Config, RunnerConfig
     from runner.executor.base import Executor
     from runner.gitlab.coordinator import Coordinator
     from runner.gitlab.replies import JobReply
@@ -135,6 +135,13 @@ class ServedRunner:
 def identity_of(runner: RunnerConfig) -> tuple[str, str]:
     """Whom GitLab takes a runner for: its `url` and `token`."""
     return runner.url, runner.token
+
+
+def labelled(config: Config) -> tuple[RunnerConfig, ...]:
+    """The entries with the labels that GitLab is told: those of all runners, and over them each one's own."""
+    if not config.labels:
+        return config.runners
+    return tuple(runner.model_copy(update={"labels": {**config.labels, **runner.labels}}) for runner in config.runners)
 
 
 def matched(known: Iterable[ServedRunner], runners: Collection[RunnerConfig]) -> list[tuple[str, RunnerConfig]]:
