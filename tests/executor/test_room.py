@@ -174,6 +174,20 @@ async def test_has_room_when_the_api_server_is_away(server: KubernetesServer, cl
     assert not await room_of(cluster).has_room(0)
 
 
+async def test_has_room_when_a_quota_is_like_none(
+    cluster: Cluster, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we cannot read costs no job."""
+
+    async def odd(resource: str, namespace: str) -> list[Any]:
+        return [None]
+
+    monkeypatch.setattr(client, "list", odd)
+    with capture_logs() as logs:
+        assert await room_of(cluster).has_room(0)
+    assert [line["fault"] for line in logs] == ["AttributeError"]
+
+
 async def test_default_pod_when_the_configuration_makes_none(cluster: Cluster) -> None:
     """Nothing but the pod itself is counted then."""
     config = request_for_pod(image="alpine").config
