@@ -74,11 +74,8 @@ class Room:
             trouble = await self._trouble(beside)
         except Exception as error:  # noqa: BLE001 -- whatever a quota looks like, jobs are asked for
             trouble = ""
-            log.error(
-                "a fault of this program: capacity_aware has no effect",
-                **_fields(self._runner),
-                fault=type(error).__name__,
-            )  # noqa: TRY400 -- an object's words may be anything
+            fields = {**_fields(self._runner), "fault": type(error).__name__}
+            log.error("a fault of this program: capacity_aware has no effect", **fields)  # noqa: TRY400 -- an object's words may be anything
         if trouble and not self._told:
             log.warning("no job is asked for: it could not start", **_fields(self._runner), reason=trouble)
         elif self._told and not trouble:
