@@ -142,7 +142,7 @@ class Capacity:
             others = [line.share for line in self._lines.values() if token is not None and line.token == token]
             line = self._lines[runner] = _Line(token, others[0] if others else _Share())
         line.token = token  # another after its renewal; what is shared stays shared
-        line.limit, line.request_concurrency = limit, max(1, request_concurrency)
+        line.limit, line.request_concurrency = max(0, limit), max(1, request_concurrency)
         line.strict, line.adaptive = strict, adaptive
 
     def keep_runners(self, runners: Iterable[Hashable]) -> None:

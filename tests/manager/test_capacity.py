@@ -53,6 +53,14 @@ def test_limit_counts_jobs_and_questions_of_a_runner() -> None:
     assert len(book.next_asks(10.0)) == 1
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_limit_that_is_none(limit: int) -> None:
+    """Zero or less is no limit, as in GitLab Runner."""
+    book = capacity(concurrent=5, a=(limit, 1))
+    busy(book, "a")
+    assert len(book.next_asks(1.0)) == 1
+
+
 def test_a_quick_no_waits_for_check_interval() -> None:
     """A server that answers at once that there is no job is asked again after `check_interval`."""
     book = capacity()
