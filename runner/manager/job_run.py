@@ -124,7 +124,7 @@ class JobRun:
         self._limits = Limits(material.runner)
         self._cut_by: JobError | None = None
         self._canceled = anyio.Event()
-        self._removed = anyio.Event()
+        self._end_may_be_told = anyio.Event()
         self._disowned = False
         """Whether GitLab said at once that the job is no longer ours: it wants to hear nothing more of it."""
         self._stop = anyio.Event()
@@ -174,6 +174,7 @@ class JobRun:
 
     def hurry(self, timeout: float) -> None:
         """Give the last words and the removal of the place at most this many more seconds."""
+        self._end_may_be_told.set()
         for scope in (self._last_words, self._removal):
             scope.deadline = min(scope.deadline, anyio.current_time() + timeout)
 
@@ -294,7 +295,7 @@ class JobRun:
         """Let a folder that stays be free before GitLab sends the next job: there it finds what this one has left."""
         if self._material.keeps_folder:
             with anyio.move_on_after(FREE_FOLDER_TIMEOUT):
-                await self._removed.wait()
+                await self._end_may_be_told.wait()
 
     def _tell_finished(self, outcome: Outcome, reason: str) -> None:
         """Tell the manager's log how the job ended, with the cause where it is the operator's to mend."""
@@ -324,7 +325,7 @@ class JobRun:
                 self._log.error("removing the job's objects took too long, some may be left")
         finally:
             self._place_gone()
-            self._removed.set()
+            self._end_may_be_told.set()
 
     # One stage ---------------------------------------------------------------------------------------------------
 
