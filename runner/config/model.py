@@ -192,7 +192,9 @@ class RunnerConfig(Table):
             "virtualbox",
         }
     )
-    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset({"experimental", "referees"})
+    NOT_ACTED_ON: ClassVar[frozenset[str]] = frozenset(
+        {"experimental", "proxy_exec", "referees", "slot_cgroup_template", "step_runner_image", "use_slot_cgroups"}
+    )
     FORMER_KEYS: ClassVar[Mapping[str, FormerKey]] = MappingProxyType(
         {
             "pre_clone_script": FormerKey(("pre_get_sources_script",)),

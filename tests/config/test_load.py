@@ -132,6 +132,10 @@ def test_exact_spelling_wins_over_another() -> None:
             "config.toml:6: runners.0.referees: this version does not act on the key",
         ),
         (
+            RUNNER + "  proxy_exec = true",
+            "config.toml:6: runners.0.proxy_exec: this version does not act on the key",
+        ),
+        (
             KUBERNETES + "    cpus = '750m'",
             "config.toml:7: runners.0.kubernetes.cpus: the key is a former name; write cpu_limit",
         ),
