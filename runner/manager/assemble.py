@@ -23,7 +23,7 @@ from runner.kube.informer import PodInformer
 from runner.kube.retries import RetryPolicy
 from runner.manager.caches import CacheLinkMaker
 from runner.manager.certificates import tls_files
-from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
+from runner.manager.deadlines import FINAL_UPDATE_TIMEOUT
 from runner.manager.logging import runner_fields
 from runner.manager.manager import RunnerManager
 from runner.manager.material import Identity

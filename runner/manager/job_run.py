@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +39,7 @@ from runner.job.stages import Stage, StageResult, StageRun, title
 from runner.job.verdict import Evidence, ruling
 from runner.manager import job_log
 from runner.manager.caches import CacheLinksError
+from runner.manager.deadlines import ACKNOWLEDGE_TIMEOUT, FREE_FOLDER_TIMEOUT, SESSION_CLOSE_TIMEOUT
 from runner.manager.limits import Limits
 from runner.manager.logging import job_fields, tell_fault
 from runner.manager.sessions import stay_connected
@@ -52,6 +52,7 @@ from runner.trace.patching import Signal
 if TYPE_CHECKING:
     from runner.executor.base import Environment, Executor
     from runner.manager.caches import LinkMaker
+    from runner.manager.deadlines import Deadlines
     from runner.manager.material import JobMaterial
     from runner.manager.tracing import JobDesk, Trace
     from runner.shell.cache_links import CacheLinks
@@ -59,32 +60,6 @@ if TYPE_CHECKING:
     from runner.terminal.session import Session
 
 log = structlog.get_logger()
-
-ACKNOWLEDGE_TIMEOUT = 10.0
-"""Seconds for telling GitLab that the job runs.
-
-Without an answer the job goes on: the log's first patch says the same.
-"""
-
-
-SESSION_CLOSE_TIMEOUT = 10.0
-"""Seconds for those who are in a job's session to be sent away."""
-
-FREE_FOLDER_TIMEOUT = 10.0
-"""Seconds for which the end of a job waits until its folder, which stays, is free."""
-
-FINAL_UPDATE_TIMEOUT = 86400.0
-"""Seconds for which a GitLab that is away is told how a job ended. After a day it has given the job up itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
-    """Bounds of what happens after the job itself, in seconds."""
-
-    final_update_timeout: float = FINAL_UPDATE_TIMEOUT
-    cleanup_timeout: float = 300.0
-    shutdown_timeout: float = 30.0
-    """For the last words of a job whose task was cancelled: whoever did that wants to go."""
 
 
 class JobRun:

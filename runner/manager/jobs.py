@@ -16,8 +16,9 @@ import anyio
 import structlog
 
 from runner.job.outcome import JobError, Outcome, outcome_of, supported_reason, trailer
+from runner.manager.deadlines import Deadlines
 from runner.manager.desks import CoordinatorDesk
-from runner.manager.job_run import Deadlines, JobRun
+from runner.manager.job_run import JobRun
 from runner.manager.logging import job_fields, tell_fault
 from runner.manager.material import Identity, JobMaterial
 from runner.manager.places import Places

@@ -16,8 +16,8 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from runner.job.feature_flags import FLAGS
 from runner.manager.capacity import Capacity
+from runner.manager.deadlines import FINAL_UPDATE_TIMEOUT
 from runner.manager.health import Health
-from runner.manager.job_run import FINAL_UPDATE_TIMEOUT
 from runner.manager.jobs import Jobs
 from runner.manager.logging import runner_fields
 from runner.manager.runners import Change, RunnerParts, ServedRunner, identity_of, labelled, matched

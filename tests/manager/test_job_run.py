@@ -14,7 +14,8 @@ from runner.config.model import RunnerConfig
 from runner.job.outcome import JobConfigurationError, Outcome
 from runner.job.payload import Job
 from runner.job.verdict import Evidence
-from runner.manager.job_run import Deadlines, JobRun
+from runner.manager.deadlines import Deadlines
+from runner.manager.job_run import JobRun
 from runner.manager.material import Identity, JobMaterial, Place
 from runner.manager.tracing import Trace
 from runner.testing.payloads import job_payload
