@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -215,12 +216,16 @@ async def test_a_download_that_is_cut_goes_on(cluster: Cluster) -> None:
         made = await h.run(script=script, variables=NO_SOURCES, artifacts=[artifact("blob", "sum")])
         upload = h.gitlab.artifacts.archive(made.id)
         assert upload is not None
+        os.utime(upload.path, (1_700_000_000, 1_700_000_000))  # a date that was over when it is given
         h.gitlab.faults.add(FaultRule("GET", "/artifacts", Cut(upload.path, 2_097_152)))
         check = ['[ "$(md5sum < blob)" = "$(cat sum)" ] && echo "all of it"']
         used = await h.run(script=check, variables=NO_SOURCES, dependencies=[dependency(made)])
         assert used.state == "success", used.text
         assert "WARNING: Retrying..." in used.text
-        assert "going on at byte 2097152" in used.text
+        # How much of it arrives before the connection is seen to be lost is the network's.
+        went_on = re.search(r"going on at byte (\d+)", used.text)
+        assert went_on is not None, used.text
+        assert 0 < int(went_on[1]) <= 2_097_152
         assert "\nall of it" in used.text
 
 
