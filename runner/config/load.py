@@ -68,6 +68,7 @@ def read_config(text: str, *, file: str = "config.toml", environ: Mapping[str, s
     kept = _keep_runners(values, names, report)
     for position, index in enumerate(kept):
         _prepare(values["runners"][position], index, names, report, environ)
+    kept = _without_blank_tokens(values, kept, names, report)
     config: Config | None = None
     try:
         config = Config.model_validate(values)
@@ -183,6 +184,24 @@ def _keep_runners(values: dict[str, Any], names: FieldNames, report: _Report) ->
         report.warning(names.spelled(("runners",)), "no-runner-left", what)
     values["runners"] = [runners[index] for index in kept]
     return kept
+
+
+def _without_blank_tokens(values: dict[str, Any], kept: list[int], names: FieldNames, report: _Report) -> list[int]:
+    """Leave out runners whose token is empty, so that they do not stop the others; without others it is an error."""
+    runners = values["runners"] if kept else []
+    blank = [index for index, runner in zip(kept, runners, strict=True) if _has_blank_token(runner)]
+    if not blank or len(blank) == len(kept):
+        return kept
+    for index in blank:
+        report.drop_below(names.spelled(("runners", index)))
+        what = "the token is empty, or the environment has no value for it; the runner is left out"
+        report.warning(names.spelled(("runners", index, "token")), "blank-token", what)
+    values["runners"] = [runner for runner in runners if not _has_blank_token(runner)]
+    return [index for index in kept if index not in blank]
+
+
+def _has_blank_token(runner: object) -> bool:
+    return isinstance(runner, dict) and isinstance(token := runner.get("token"), str) and not token.strip()
 
 
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?(?:/.*)?")

@@ -72,6 +72,12 @@ CASES = [
         runner('executor = "docker"') + runner().partition("\n")[2],
     ),
     Case(
+        "blank-token",
+        runner('token = ""') + runner().partition("\n")[2],
+        ("error token: the token is empty, or the environment has no value for it; the runner is left out",),
+        runner(),
+    ),
+    Case(
         "table-of-another-executor",
         runner('[runners.docker]\nimage = "ruby"'),
         ("warning docker: the table is of an executor that is not here: not supported",),

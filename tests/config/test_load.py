@@ -291,6 +291,18 @@ def test_wrong_value_is_an_error_with_file_line_path_and_reason(text: str, line:
     assert errors(text) == [line]
 
 
+def test_runner_without_a_token_is_left_out_when_there_are_others() -> None:
+    """A variable that nobody set must not stop the other runners; what is told later counts the tables of the file."""
+    other = RUNNER.replace("glrt-s3cret", "glrt-other")
+    text = RUNNER.replace('"glrt-s3cret"', '"$NONE"') + other + "  unknown = 1\n"
+    config, findings = parse_config(text)
+    assert [runner.token for runner in config.runners] == ["glrt-other"]
+    assert [(found.line, found.path, found.rule) for found in findings] == [
+        (4, "runners.0.token", "blank-token"),
+        (text.count("\n"), "runners.1.unknown", "unknown-key"),
+    ]
+
+
 def test_all_errors_are_told_at_once_in_the_order_of_lines() -> None:
     """Nobody repairs a file one run at a time."""
     text = KUBERNETES + "    poll_timeout = 'x'\n    bearer_token = 3\n[[runners]]\n  executor = 'kubernetes'\n"

@@ -47,6 +47,7 @@ TOLD_BY_LOADER: Final[Mapping[str, Told]] = MappingProxyType(
         "table-of-another-executor": Told(
             "A table is of an executor that is not here.", "take it away, or leave the runner to its own service"
         ),
+        "blank-token": Told("A runner has no token.", "set the variable that it names, or write the token", "error"),
         "url-without-scheme": Told("A URL has no scheme.", "write the URL with https://"),
         "url-of-former-times": Told("A URL ends in /ci.", "write the URL without /ci"),
         "unknown-feature-flag": Told(
