@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _README = Path(__file__).parent.parent / "README.md"
-_MARKS = {"local": "runner local", "tests": "pytest -n auto"}
+_MARKS = {"local": "runner local", "tests": "pytest -n auto --dist worksteal"}
 
 
 def command(name: str) -> str:
